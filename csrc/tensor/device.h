@@ -1,0 +1,37 @@
+/* device.h - what a device has to fill in.
+ *
+ * Above this line of the house nothing knows which device runs.  Kernels are mirrored by family
+ * and name: csrc/cpu/matmul.c, cuda/matmul.cu. */
+#ifndef EBM_TENSOR_DEVICE_H
+#define EBM_TENSOR_DEVICE_H
+
+#include "base/status.h"
+#include "formulas/kernel_args.h"
+
+typedef struct ebm_device ebm_device;
+struct ebm_device {
+    const char *name;      /* "cpu" */
+    bool host_memory;      /* data pointers can be read by the host */
+
+    ebm_status (*alloc)(const ebm_device *device, void **out, size_t bytes); /* zeroed */
+    void (*free)(const ebm_device *device, void *data);
+    ebm_status (*to_device)(const ebm_device *device, void *to, const void *from, size_t bytes);
+    ebm_status (*to_host)(const ebm_device *device, void *to, const void *from, size_t bytes);
+
+    /* Scratch bytes that `run` will need for these arguments (data pointers are not looked at). */
+    size_t (*scratch)(const ebm_device *device, const ebm_kernel_args *args);
+    /* Runs one kernel.  UNSUPPORTED without one for this op and dtype; INDEX for a bad index. */
+    ebm_status (*run)(const ebm_device *device, const ebm_kernel_args *args);
+    ebm_status (*sync)(const ebm_device *device);
+};
+
+/* The CPU; never NULL.  Its kernels are those of the best instruction set that this machine and
+ * EBMLIB_ISA (baseline, avx2, avx512) allow. */
+const ebm_device *ebm_device_cpu(void);
+
+/* The name of the instruction set in use, and a change of it for tests: VALUE if unknown,
+ * UNSUPPORTED if this machine has not got it. */
+const char *ebm_cpu_isa(void);
+ebm_status ebm_cpu_set_isa(const char *name);
+
+#endif

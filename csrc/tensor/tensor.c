@@ -1,0 +1,50 @@
+#include "tensor/tensor.h"
+
+#include "base/alloc.h"
+#include "tensor/device.h"
+
+ebm_status ebm_tensor_new(ebm_tensor **out, const ebm_device *device, ebm_dtype dtype,
+                          const ebm_shape *shape)
+{
+    size_t bytes = ebm_dtype_size(dtype);
+    if (!bytes) return ebm_fail(EBM_DTYPE, "tensor: unknown element type %d", (int)dtype);
+    for (int32_t i = 0; i < shape->rank; i++)
+        if (shape->dim[i] < 0 || __builtin_mul_overflow(bytes, (size_t)shape->dim[i], &bytes)) {
+            char text[128];
+            return ebm_fail(EBM_SHAPE, "tensor: impossible shape %s",
+                            ebm_shape_text(shape, text, sizeof text));
+        }
+    ebm_tensor *tensor = ebm__alloc(1, sizeof *tensor);
+    if (!tensor) return EBM_NOMEM;
+    *tensor = (ebm_tensor){.dtype = dtype, .shape = *shape, .device = device, .owners = 1};
+    ebm_status status = device->alloc(device, &tensor->data, bytes);
+    if (status != EBM_OK) {
+        ebm__free(tensor);
+        return status;
+    }
+    *out = tensor;
+    return EBM_OK;
+}
+
+ebm_tensor *ebm_tensor_retain(ebm_tensor *tensor)
+{
+    if (tensor) __atomic_add_fetch(&tensor->owners, 1, __ATOMIC_RELAXED);
+    return tensor;
+}
+
+void ebm_tensor_release(ebm_tensor *tensor)
+{
+    if (!tensor || __atomic_sub_fetch(&tensor->owners, 1, __ATOMIC_ACQ_REL) > 0) return;
+    tensor->device->free(tensor->device, tensor->data);
+    ebm__free(tensor);
+}
+
+size_t ebm_tensor_bytes(const ebm_tensor *tensor)
+{
+    return (size_t)ebm_shape_size(&tensor->shape) * ebm_dtype_size(tensor->dtype);
+}
+
+ebm_view ebm_tensor_view(const ebm_tensor *tensor)
+{
+    return ebm_view_of(tensor->data, tensor->dtype, &tensor->shape);
+}

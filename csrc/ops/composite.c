@@ -1,0 +1,177 @@
+/* composite.c - functions made of ops: activations, softmax, normalisation, attention, pooling. */
+#include <math.h>
+
+#include "graph/rules.h"
+#include "ops/ops.h"
+
+/* ---- activations ------------------------------------------------------------------------------- */
+
+ebm_ref ebm_swish(ebm_graph *g, ebm_ref x)
+{
+    return ebm_mul(g, x, ebm_sigmoid(g, x));
+}
+
+ebm_ref ebm_relu(ebm_graph *g, ebm_ref x)
+{
+    return ebm_maximum(g, x, ebm_scalar_like(g, x, 0.0));
+}
+
+ebm_ref ebm_leaky_relu(ebm_graph *g, ebm_ref x, double slope)
+{
+    ebm_ref positive = ebm_less(g, ebm_scalar_like(g, x, 0.0), x);
+    return ebm_select(g, positive, x, ebm_scale(g, x, slope));
+}
+
+/* expm1 sees only x <= 0, so the side not taken cannot overflow. */
+ebm_ref ebm_elu(ebm_graph *g, ebm_ref x, double alpha)
+{
+    ebm_ref zero = ebm_scalar_like(g, x, 0.0);
+    ebm_ref below = ebm_scale(g, ebm_expm1(g, ebm_minimum(g, x, zero)), alpha);
+    return ebm_select(g, ebm_less(g, zero, x), x, below);
+}
+
+ebm_ref ebm_gelu(ebm_graph *g, ebm_ref x)
+{
+    ebm_ref cdf = ebm_scale(g, ebm_shift(g, ebm_erf(g, ebm_scale(g, x, sqrt(0.5))), 1.0), 0.5);
+    return ebm_mul(g, x, cdf);
+}
+
+/* ---- softmax ----------------------------------------------------------------------------------- */
+
+/* The shift by the maximum is a constant to derivatives; where it is infinite it is left out, so
+ * that log(0 + 0) is -inf and not NaN. */
+ebm_ref ebm_logsumexp(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims)
+{
+    ebm_ref top = ebm_stop(g, ebm_max(g, x, axes, true));
+    ebm_ref shift = ebm_select(g, ebm_isfinite(g, top), top, ebm_scalar_like(g, x, 0.0));
+    ebm_ref total = ebm_sum(g, ebm_exp(g, ebm_sub(g, x, shift)), axes, true);
+    ebm_ref y = ebm_add(g, ebm_log(g, total), shift);
+    if (keepdims || y <= EBM_POISON) return y;
+    ebm_shape shape = EBM_SCALAR, full = ebm_ref_shape(g, x);
+    for (int32_t i = 0; i < full.rank; i++)
+        if (axes != EBM_ALL_AXES && !(axes >> i & 1)) shape.dim[shape.rank++] = full.dim[i];
+    return ebm_reshape(g, y, &shape);
+}
+
+static int64_t bit_of_axis(ebm_graph *g, ebm_ref x, int axis)
+{
+    int at = axis < 0 ? axis + ebm_ref_shape(g, x).rank : axis;
+    return at >= 0 && at < EBM_MAX_RANK ? INT64_C(1) << at : INT64_C(1) << 62;
+}
+
+ebm_ref ebm_log_softmax(ebm_graph *g, ebm_ref x, int axis)
+{
+    return ebm_sub(g, x, ebm_logsumexp(g, x, bit_of_axis(g, x, axis), true));
+}
+
+ebm_ref ebm_softmax(ebm_graph *g, ebm_ref x, int axis)
+{
+    int64_t mask = bit_of_axis(g, x, axis);
+    ebm_ref top = ebm_stop(g, ebm_max(g, x, mask, true));
+    ebm_ref e = ebm_exp(g, ebm_sub(g, x, top));
+    return ebm_div(g, e, ebm_sum(g, e, mask, true));
+}
+
+/* ---- normalisation ----------------------------------------------------------------------------- */
+
+ebm_ref ebm_variance(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims)
+{
+    return ebm_mean(g, ebm_square(g, ebm_sub(g, x, ebm_mean(g, x, axes, true))), axes, keepdims);
+}
+
+ebm_ref ebm_standardize(ebm_graph *g, ebm_ref x, int64_t axes, double epsilon)
+{
+    ebm_ref centred = ebm_sub(g, x, ebm_mean(g, x, axes, true));
+    ebm_ref variance = ebm_mean(g, ebm_square(g, centred), axes, true);
+    return ebm_div(g, centred, ebm_sqrt(g, ebm_shift(g, variance, epsilon)));
+}
+
+static ebm_ref affine(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias)
+{
+    return ebm_add(g, ebm_mul(g, x, gain), bias);
+}
+
+ebm_ref ebm_batch_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, double epsilon)
+{
+    if (x <= EBM_POISON) return EBM_POISON;
+    int32_t rank = ebm_ref_shape(g, x).rank;
+    int64_t all_but_last = (INT64_C(1) << (rank > 0 ? rank - 1 : 0)) - 1;
+    return affine(g, ebm_standardize(g, x, all_but_last, epsilon), gain, bias);
+}
+
+ebm_ref ebm_layer_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, double epsilon)
+{
+    return affine(g, ebm_standardize(g, x, bit_of_axis(g, x, -1), epsilon), gain, bias);
+}
+
+ebm_ref ebm_group_norm(ebm_graph *g, ebm_ref x, int64_t groups, ebm_ref gain, ebm_ref bias,
+                       double epsilon)
+{
+    if (x <= EBM_POISON) return EBM_POISON;
+    ebm_shape shape = ebm_ref_shape(g, x), split = {.rank = 4};
+    int32_t last = shape.rank - 1;
+    if (last < 1 || groups < 1 || shape.dim[last] % groups)
+        return ebm_graph_fail(g, EBM_SHAPE, "group_norm: %lld groups do not divide the channels",
+                              (long long)groups);
+    split.dim[0] = shape.dim[0];
+    split.dim[1] = 1;
+    for (int32_t i = 1; i < last; i++) split.dim[1] *= shape.dim[i];
+    split.dim[2] = groups;
+    split.dim[3] = shape.dim[last] / groups;
+    ebm_ref y = ebm_standardize(g, ebm_reshape(g, x, &split), 1 << 1 | 1 << 3, epsilon);
+    return affine(g, ebm_reshape(g, y, &shape), gain, bias);
+}
+
+/* ---- attention, pooling, dense ----------------------------------------------------------------- */
+
+ebm_ref ebm_attention(ebm_graph *g, ebm_ref q, ebm_ref k, ebm_ref v)
+{
+    if (q <= EBM_POISON || k <= EBM_POISON || v <= EBM_POISON) return EBM_POISON;
+    ebm_shape shape = ebm_ref_shape(g, q);
+    if (shape.rank < 2) return ebm_graph_fail(g, EBM_SHAPE, "attention: rank: got %d", shape.rank);
+    double width = (double)shape.dim[shape.rank - 1];
+    ebm_ref logits = ebm_scale(g, ebm_matmul(g, q, ebm_transpose(g, k)), 1 / sqrt(width));
+    return ebm_matmul(g, ebm_softmax(g, logits, -1), v);
+}
+
+ebm_ref ebm_max_pool(ebm_graph *g, ebm_ref x, const ebm_window *window)
+{
+    return ebm_window_take(g, x, ebm_window_argmax(g, x, window));
+}
+
+/* x (N, H, W, C) as (N, H/s, s, W/s, s, C). */
+static ebm_ref in_blocks(ebm_graph *g, const char *what, ebm_ref x, int64_t s)
+{
+    if (x <= EBM_POISON) return EBM_POISON;
+    ebm_shape shape = ebm_ref_shape(g, x);
+    if (shape.rank != 4 || s < 1 || shape.dim[1] % s || shape.dim[2] % s) {
+        char text[128];
+        return ebm_graph_fail(g, EBM_SHAPE, "%s: %s is no (N, H, W, C) with sides divisible by %lld",
+                              what, ebm_shape_text(&shape, text, sizeof text), (long long)s);
+    }
+    ebm_shape blocks = {6, {shape.dim[0], shape.dim[1] / s, s, shape.dim[2] / s, s, shape.dim[3]}};
+    return ebm_reshape(g, x, &blocks);
+}
+
+ebm_ref ebm_avg_pool(ebm_graph *g, ebm_ref x, int64_t size)
+{
+    return ebm_mean(g, in_blocks(g, "avg_pool", x, size), 1 << 2 | 1 << 4, false);
+}
+
+ebm_ref ebm_upsample(ebm_graph *g, ebm_ref x, int64_t factor)
+{
+    ebm_ref blocks = in_blocks(g, "upsample", x, 1);
+    if (blocks <= EBM_POISON) return EBM_POISON;
+    if (factor < 1) return ebm_graph_fail(g, EBM_VALUE, "upsample: factor: got %lld", (long long)factor);
+    ebm_shape wide = ebm_ref_shape(g, blocks), shape = ebm_ref_shape(g, x);
+    wide.dim[2] = wide.dim[4] = factor;
+    shape.dim[1] *= factor;
+    shape.dim[2] *= factor;
+    return ebm_reshape(g, ebm_broadcast_to(g, blocks, &wide), &shape);
+}
+
+ebm_ref ebm_linear(ebm_graph *g, ebm_ref x, ebm_ref w, ebm_ref b)
+{
+    ebm_ref y = ebm_matmul(g, x, w);
+    return b == EBM_NONE ? y : ebm_add(g, y, b);
+}

@@ -1,0 +1,156 @@
+/* ops.h - the builders: one function an op, and the composites made of them.
+ *
+ * Binary builders broadcast as NumPy does (by inserting `broadcast`; ops themselves never do) and
+ * want equal dtypes: promotion is the border's business.  Axes may be negative.  Shapes of results
+ * are in the comments.  All return EBM_POISON after an error (graph/graph.h). */
+#ifndef EBM_OPS_OPS_H
+#define EBM_OPS_OPS_H
+
+#include "graph/graph.h"
+
+/* ---- constants (elementwise.c, move.c) --------------------------------------------------------- */
+
+ebm_ref ebm_scalar(ebm_graph *g, ebm_dtype dtype, double value);                       /* () */
+ebm_ref ebm_full(ebm_graph *g, ebm_dtype dtype, const ebm_shape *shape, double value); /* shape */
+ebm_ref ebm_scalar_like(ebm_graph *g, ebm_ref like, double value); /* (), dtype of like */
+ebm_ref ebm_full_like(ebm_graph *g, ebm_ref like, double value);
+ebm_ref ebm_zeros_like(ebm_graph *g, ebm_ref like);
+ebm_ref ebm_iota(ebm_graph *g, ebm_dtype dtype, const ebm_shape *shape, int axis);
+/* True if the value is a constant (or its broadcast) and which one. */
+bool ebm_is_constant(const ebm_graph *g, ebm_ref x, double *value);
+
+/* ---- elementwise (elementwise.c) --------------------------------------------------------------- */
+
+#define EW1(id, px) ebm_ref ebm_##id(ebm_graph *g, ebm_ref x);
+#define EW2(id, pa, pb) ebm_ref ebm_##id(ebm_graph *g, ebm_ref a, ebm_ref b);
+#include "graph/ops.def"
+ebm_ref ebm_select(ebm_graph *g, ebm_ref condition, ebm_ref a, ebm_ref b);
+ebm_ref ebm_cast(ebm_graph *g, ebm_ref x, ebm_dtype dtype); /* x itself if it has this dtype */
+ebm_ref ebm_sign(ebm_graph *g, ebm_ref x);
+ebm_ref ebm_floor(ebm_graph *g, ebm_ref x);
+ebm_ref ebm_ceil(ebm_graph *g, ebm_ref x);
+ebm_ref ebm_round(ebm_graph *g, ebm_ref x);
+ebm_ref ebm_isfinite(ebm_graph *g, ebm_ref x);
+ebm_ref ebm_equal(ebm_graph *g, ebm_ref a, ebm_ref b);
+ebm_ref ebm_less(ebm_graph *g, ebm_ref a, ebm_ref b);
+ebm_ref ebm_less_equal(ebm_graph *g, ebm_ref a, ebm_ref b);
+ebm_ref ebm_logical_and(ebm_graph *g, ebm_ref a, ebm_ref b);
+ebm_ref ebm_logical_or(ebm_graph *g, ebm_ref a, ebm_ref b);
+ebm_ref ebm_logical_xor(ebm_graph *g, ebm_ref a, ebm_ref b);
+ebm_ref ebm_logical_not(ebm_graph *g, ebm_ref x);
+ebm_ref ebm_floordiv(ebm_graph *g, ebm_ref a, ebm_ref b);
+ebm_ref ebm_mod(ebm_graph *g, ebm_ref a, ebm_ref b);
+ebm_ref ebm_scale(ebm_graph *g, ebm_ref x, double factor); /* factor * x */
+ebm_ref ebm_shift(ebm_graph *g, ebm_ref x, double term);   /* x + term */
+ebm_ref ebm_clip(ebm_graph *g, ebm_ref x, double low, double high); /* -inf, inf leave a side open */
+/* Parts of rules: 1 where a > b, else 0; and 1 minus it. */
+ebm_ref ebm__where_greater(ebm_graph *g, ebm_ref a, ebm_ref b);
+ebm_ref ebm__where_not_greater(ebm_graph *g, ebm_ref a, ebm_ref b);
+ebm_ref ebm__pow_partial_base(ebm_graph *g, ebm_ref a, ebm_ref b);
+ebm_ref ebm__pow_partial_exponent(ebm_graph *g, ebm_ref a, ebm_ref b, ebm_ref y);
+
+/* ---- reductions (reduce.c) --------------------------------------------------------------------- */
+
+/* Axes as a bit mask; EBM_ALL_AXES takes all.  keepdims leaves them with size 1. */
+enum { EBM_ALL_AXES = -1 };
+ebm_ref ebm_sum(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims);
+ebm_ref ebm_mean(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims);
+ebm_ref ebm_max(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims);
+ebm_ref ebm_min(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims);
+ebm_ref ebm_any(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims); /* bool */
+ebm_ref ebm_all(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims); /* bool */
+ebm_ref ebm_argmax(ebm_graph *g, ebm_ref x, int axis);
+ebm_ref ebm_cumsum(ebm_graph *g, ebm_ref x, int axis, bool reverse);
+ebm_ref ebm_sum_rows(ebm_graph *g, ebm_ref x);  /* (N, ...) -> (N,): over all axes but the first */
+ebm_ref ebm_mean_all(ebm_graph *g, ebm_ref x);  /* () */
+ebm_ref ebm_sum_all(ebm_graph *g, ebm_ref x);   /* () */
+
+/* ---- movement (move.c) ------------------------------------------------------------------------- */
+
+ebm_ref ebm_broadcast_to(ebm_graph *g, ebm_ref x, const ebm_shape *shape); /* NumPy's rule */
+ebm_ref ebm_broadcast_axes(ebm_graph *g, ebm_ref x, const ebm_shape *shape, const int64_t *axes);
+ebm_ref ebm_reshape(ebm_graph *g, ebm_ref x, const ebm_shape *shape);
+ebm_ref ebm_expand_dims(ebm_graph *g, ebm_ref x, int axis);
+ebm_ref ebm_permute(ebm_graph *g, ebm_ref x, const int64_t *axes);
+ebm_ref ebm_transpose(ebm_graph *g, ebm_ref x); /* the last two axes swapped */
+ebm_ref ebm_slice(ebm_graph *g, ebm_ref x, const int64_t *start, const int64_t *step,
+                  const int64_t *count);
+ebm_ref ebm_slice_axis(ebm_graph *g, ebm_ref x, int axis, int64_t start, int64_t count);
+ebm_ref ebm_pad(ebm_graph *g, ebm_ref x, const int64_t *start, const int64_t *step,
+                const ebm_shape *shape);
+ebm_ref ebm_concat(ebm_graph *g, const ebm_ref *x, int32_t n, int axis);
+ebm_ref ebm_flip(ebm_graph *g, ebm_ref x, int axis);
+ebm_ref ebm_mark(ebm_graph *g, ebm_ref x); /* a fresh name for x */
+ebm_ref ebm_stop(ebm_graph *g, ebm_ref x);
+
+/* ---- index (index.c) --------------------------------------------------------------------------- */
+
+ebm_ref ebm_take(ebm_graph *g, ebm_ref x, ebm_ref idx, int axis);
+ebm_ref ebm_scatter_add(ebm_graph *g, ebm_ref v, ebm_ref idx, int axis, int64_t size);
+ebm_ref ebm_put(ebm_graph *g, ebm_ref x, ebm_ref idx, ebm_ref v);
+typedef struct ebm_window {
+    int64_t kh, kw, sh, sw, ph, pw;
+} ebm_window;
+ebm_ref ebm_window_argmax(ebm_graph *g, ebm_ref x, const ebm_window *window);
+ebm_ref ebm_window_take(ebm_graph *g, ebm_ref x, ebm_ref idx);
+ebm_ref ebm_window_put(ebm_graph *g, ebm_ref v, ebm_ref idx, int64_t height, int64_t width);
+
+/* ---- products (matmul.c, conv.c) --------------------------------------------------------------- */
+
+/* NumPy's matmul for rank >= 2: leading axes broadcast. */
+ebm_ref ebm_matmul(ebm_graph *g, ebm_ref a, ebm_ref b);
+ebm_ref ebm_matmul_ex(ebm_graph *g, ebm_ref a, ebm_ref b, bool ta, bool tb);
+
+/* The geometry of a convolution; the attributes of the three conv ops are these words in this
+ * order, then two words: result height and width (conv_data: of the image; conv_weight: of the
+ * kernel; conv: 0, 0).  Output size = (H + top + bottom - dilation (kh - 1) - 1) / stride + 1. */
+typedef struct ebm_conv_geometry {
+    int64_t stride_h, stride_w, pad_top, pad_bottom, pad_left, pad_right, dilation_h, dilation_w,
+        groups;
+} ebm_conv_geometry;
+enum { EBM_CONV_STRIDE_H, EBM_CONV_STRIDE_W, EBM_CONV_TOP, EBM_CONV_BOTTOM, EBM_CONV_LEFT,
+       EBM_CONV_RIGHT, EBM_CONV_DILATION_H, EBM_CONV_DILATION_W, EBM_CONV_GROUPS, EBM_CONV_RESULT_H,
+       EBM_CONV_RESULT_W, EBM_CONV_ATTRS };
+ebm_conv_geometry ebm_conv_same(int64_t stride, int64_t pad); /* groups 1, dilation 1 */
+ebm_ref ebm_conv(ebm_graph *g, ebm_ref x, ebm_ref w, const ebm_conv_geometry *geometry);
+ebm_ref ebm_conv_data(ebm_graph *g, ebm_ref q, ebm_ref w, const ebm_conv_geometry *geometry,
+                      int64_t height, int64_t width);
+ebm_ref ebm_conv_weight(ebm_graph *g, ebm_ref x, ebm_ref q, const ebm_conv_geometry *geometry,
+                        int64_t kh, int64_t kw);
+
+/* ---- random numbers (random.c) ----------------------------------------------------------------- */
+
+/* Each drawing site gives its own purpose, so that two draws with one key differ. */
+ebm_ref ebm_fold_in(ebm_graph *g, ebm_ref key, ebm_ref data);
+ebm_ref ebm_fold_in_constant(ebm_graph *g, ebm_ref key, int32_t data);
+ebm_ref ebm_random_bits(ebm_graph *g, ebm_ref key, int32_t purpose, const ebm_shape *shape);
+ebm_ref ebm_uniform(ebm_graph *g, ebm_ref key, int32_t purpose, ebm_dtype dtype,
+                    const ebm_shape *shape);
+ebm_ref ebm_normal(ebm_graph *g, ebm_ref key, int32_t purpose, ebm_dtype dtype,
+                   const ebm_shape *shape);
+ebm_ref ebm_randint(ebm_graph *g, ebm_ref key, int32_t purpose, int64_t n, const ebm_shape *shape);
+
+/* ---- composites (composite.c): no rows, no kernels of their own -------------------------------- */
+
+ebm_ref ebm_swish(ebm_graph *g, ebm_ref x);
+ebm_ref ebm_relu(ebm_graph *g, ebm_ref x);
+ebm_ref ebm_leaky_relu(ebm_graph *g, ebm_ref x, double slope);
+ebm_ref ebm_elu(ebm_graph *g, ebm_ref x, double alpha);
+ebm_ref ebm_gelu(ebm_graph *g, ebm_ref x); /* exact, by erf */
+ebm_ref ebm_logsumexp(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims);
+ebm_ref ebm_softmax(ebm_graph *g, ebm_ref x, int axis);
+ebm_ref ebm_log_softmax(ebm_graph *g, ebm_ref x, int axis);
+ebm_ref ebm_variance(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims);
+/* (x - mean) / sqrt(var + epsilon) over `axes`. */
+ebm_ref ebm_standardize(ebm_graph *g, ebm_ref x, int64_t axes, double epsilon);
+ebm_ref ebm_batch_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, double epsilon);
+ebm_ref ebm_layer_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, double epsilon);
+ebm_ref ebm_group_norm(ebm_graph *g, ebm_ref x, int64_t groups, ebm_ref gain, ebm_ref bias,
+                       double epsilon); /* x (N, ..., C) */
+ebm_ref ebm_attention(ebm_graph *g, ebm_ref q, ebm_ref k, ebm_ref v); /* (..., T, d): softmax(q k' / sqrt d) v */
+ebm_ref ebm_max_pool(ebm_graph *g, ebm_ref x, const ebm_window *window);
+ebm_ref ebm_avg_pool(ebm_graph *g, ebm_ref x, int64_t size); /* size x size, stride size */
+ebm_ref ebm_upsample(ebm_graph *g, ebm_ref x, int64_t factor); /* nearest, NHWC */
+ebm_ref ebm_linear(ebm_graph *g, ebm_ref x, ebm_ref w, ebm_ref b); /* x (N, I), w (I, O), b (O,) or EBM_NONE */
+
+#endif

@@ -1,0 +1,79 @@
+# make demo     a first look: runs the quickstart notebook, leaves a page and its figures in build/demo
+# make test     everything that must pass before a commit
+# make build    the extension, in place; rebuilds what has changed
+# make format   puts C and Python into the house's form
+# make clean    removes all that was made here, the environment too
+#
+# Needs Python >= 3.10 with venv and pip, a C compiler (GCC >= 12 or Clang >= 14) and make; all else
+# comes from PyPI into .venv.
+
+NAMES := python3 python3.14 python3.13 python3.12 python3.11 python3.10
+NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
+PYTHON := $(shell for p in $(NAMES); do $$p $(NEW_ENOUGH) && echo $$p && break; done)
+PY := .venv/bin/python
+NBCONVERT := $(PY) -m nbconvert --log-level WARN
+C_FILES = $(shell find csrc tests/c -name '*.[ch]')
+
+export EBMLIB_WERROR := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export JUPYTER_PLATFORM_DIRS := 1
+
+.DELETE_ON_ERROR:
+.PHONY: demo test build c-test c-asan c-tsan static format clean
+
+# Warnings of a compiler that we have not seen yet shall not keep anyone from a first look.
+demo: EBMLIB_WERROR := 0
+demo: .venv/demo
+	$(PY) setup.py -q build_ext --inplace
+	$(NBCONVERT) --execute --to notebook --output-dir build/demo notebooks/quickstart.ipynb
+	$(NBCONVERT) --to markdown build/demo/quickstart.ipynb
+	$(NBCONVERT) --to html build/demo/quickstart.ipynb
+	@echo "The page:    $(CURDIR)/build/demo/quickstart.html"
+	@echo "Its figures: $(CURDIR)/build/demo/quickstart_files/"
+
+test: build c-test static
+	EBMLIB_QUICK=1 $(PY) -m pytest --nbmake --nbmake-timeout=600 tests notebooks
+
+build: .venv/test
+	$(PY) setup.py -q build_ext --inplace
+
+c-test: c-asan c-tsan
+
+c-asan: .venv/test
+	EBMLIB_SANITIZE=address,undefined $(PY) setup.py -q c_runner
+	build/c-asan/runner
+
+c-tsan: .venv/test
+	EBMLIB_SANITIZE=thread $(PY) setup.py -q c_runner
+	TSAN_OPTIONS="die_after_fork=0 atexit_sleep_ms=100" build/c-tsan/runner threads
+
+static: build
+	$(PY) tests/package/floors.py
+	.venv/bin/clang-format --dry-run -Werror $(C_FILES)
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	$(PY) -m mypy
+	$(PY) -m mypy.stubtest ebmlib._core
+
+format: .venv/test
+	.venv/bin/clang-format -i $(C_FILES)
+	.venv/bin/ruff check --fix-only
+	.venv/bin/ruff format
+
+clean:
+	rm -rf build dist .venv *.egg-info ebmlib/*.so
+
+.venv/base:
+	@test -n "$(PYTHON)" || { echo "no Python >= 3.10 found (tried $(NAMES))"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install -q --upgrade pip 'setuptools>=77' 'numpy>=2'
+	touch $@
+
+# Editable installs: what is imported is this tree.
+.venv/demo: pyproject.toml .venv/base
+	$(PY) -m pip install -q --no-build-isolation -e '.[notebook]'
+	touch $@
+
+.venv/test: pyproject.toml .venv/base
+	$(PY) -m pip install -q --no-build-isolation -e '.[test,dev]'
+	touch $@

@@ -29,8 +29,9 @@ struct ebm_device {
  * EBMLIB_ISA (baseline, avx2, avx512) allow. */
 const ebm_device *ebm_device_cpu(void);
 
-/* The name of the instruction set in use, and a change of it for tests: VALUE if unknown,
- * UNSUPPORTED if this machine has not got it. */
+/* The name of the instruction set in use ("none" while EBMLIB_ISA is wrong: every run fails then),
+ * and a change of it for tests: VALUE if unknown, UNSUPPORTED if this machine has not got it; NULL
+ * goes back to the default. */
 const char *ebm_cpu_isa(void);
 ebm_status ebm_cpu_set_isa(const char *name);
 

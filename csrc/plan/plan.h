@@ -56,7 +56,8 @@ void ebm_workspace_free(ebm_workspace *workspace);                 /* NULL is fi
 /* One run.  `in` has a pointer for each graph input (NULL for captured and unread ones), `out` one
  * for each output; contiguous, in the device's memory, of the plan's shapes.  An output that has an
  * alias must be given that input's pointer.  Two outputs never share a pointer.
- * INDEX, DEVICE, CANCELLED (outputs then undefined); poll may be NULL. */
+ * VALUE (a pointer is missing, or not the input's; nothing ran), INDEX, DEVICE, CANCELLED (outputs then
+ * undefined); poll may be NULL. */
 ebm_status ebm_plan_run(ebm_workspace *workspace, void *const *in, void *const *out,
                         const ebm_poll *poll);
 

@@ -1,0 +1,490 @@
+/* emit.c - the schedule of a block becomes kernels and loops, and its stores get buffers. */
+#include <string.h>
+
+#include "plan/plan_internal.h"
+
+/* ---- buffers ----------------------------------------------------------------------------------- */
+
+static int64_t store_bytes(const ebm__store *store)
+{
+    return store->size * (int64_t)ebm_dtype_size(store->dtype);
+}
+
+/* A new buffer of the block's arena.  Node by node nothing is shared. */
+static ebm_status new_buffer(ebm__block *b, int32_t *out, int64_t bytes, int32_t first,
+                             int32_t last)
+{
+    ebm__buffer buffer = {.block = b->id, .bytes = bytes, .first = first, .last = last};
+    if (last < first) buffer.last = first;
+    if (!b->c->fuse) {
+        buffer.first = 0;
+        buffer.last = EBM__FOREVER;
+    }
+    return ebm__buffer_add(b->c, out, &buffer);
+}
+
+/* The place of a store that is filled at `position`. */
+static ebm_status place_store(ebm__block *b, ebm__store *store, int32_t position)
+{
+    store->place.offset = 0;
+    if (store->out >= 0) {
+        store->place.buffer = b->target[store->out].buffer;
+        return EBM_OK;
+    }
+    return new_buffer(b, &store->place.buffer, store_bytes(store), position, store->last);
+}
+
+/* The store's buffer is the arena's, and nothing needs it after `position`. */
+static bool dies_at(const ebm__block *b, const ebm__store *store, int32_t position)
+{
+    const ebm__place *place = &store->place;
+    return b->c->fuse && store->vertex >= 0 && store->last == position && place->offset == 0 &&
+           b->c->buffer[place->buffer].base == 0 && b->c->buffer[place->buffer].block == b->id;
+}
+
+static void take_over(ebm__block *b, ebm__store *store, const ebm__store *from)
+{
+    ebm__buffer *buffer = &b->c->buffer[from->place.buffer];
+    store->place = from->place;
+    if (store->last > buffer->last) buffer->last = store->last;
+}
+
+/* ---- kernels ----------------------------------------------------------------------------------- */
+
+static ebm_status add_step(ebm__block *b, int32_t step)
+{
+    EBM_TRY(ebm__pool_grow(&b->c->temp, &b->step, &b->step_capacity, b->n_step + 1,
+                           sizeof *b->step));
+    b->step[b->n_step++] = step;
+    return EBM_OK;
+}
+
+static ebm_status add_operand(ebm__compiler *c, const ebm__operand *operand)
+{
+    EBM_TRY(ebm__pool_grow(&c->temp, &c->view, &c->view_capacity, c->n_view + 1, sizeof *c->view));
+    EBM_TRY(ebm__pool_grow(&c->temp, &c->view_place, &c->view_place_capacity, c->n_view + 1,
+                           sizeof *c->view_place));
+    c->view[c->n_view] = operand->view;
+    c->view_place[c->n_view++] = operand->place;
+    return EBM_OK;
+}
+
+/* A kernel, as args without views and pointers. */
+static ebm_status add_kernel(ebm__block *b, const ebm_kernel_args *args, const ebm__operand *in,
+                             const ebm__operand *out, int32_t position)
+{
+    ebm__compiler *c = b->c;
+    EBM_TRY(ebm__pool_grow(&c->temp, &c->kernel, &c->kernel_capacity, c->n_kernel + 1,
+                           sizeof *c->kernel));
+    ebm__draft_kernel *kernel = &c->kernel[c->n_kernel];
+    *kernel = (ebm__draft_kernel){.args = *args, .first_view = (int32_t)c->n_view, .scratch = -1};
+    for (int32_t i = 0; i < args->n_in; i++) EBM_TRY(add_operand(c, &in[i]));
+    for (int32_t i = 0; i < args->n_out; i++) EBM_TRY(add_operand(c, &out[i]));
+    ebm_kernel_args asked = *args;
+    asked.in = c->view + kernel->first_view;
+    asked.out = asked.in + args->n_in;
+    size_t scratch = c->device->scratch(c->device, &asked);
+    if (scratch > INT64_MAX / 4)
+        return ebm_fail(EBM_NOMEM, "plan: scratch of %zu bytes", scratch);
+    if (scratch) EBM_TRY(new_buffer(b, &kernel->scratch, (int64_t)scratch, position, position));
+    return add_step(b, (int32_t)c->n_kernel++);
+}
+
+static ebm_status add_node_kernel(ebm__block *b, const ebm_node *node, const ebm__operand *in,
+                                  const ebm__operand *out, int32_t position)
+{
+    int64_t *attr = ebm__pool_alloc(b->c->keep, node->n_attr, sizeof *attr);
+    if (!attr) return EBM_NOMEM;
+    if (node->n_attr) memcpy(attr, node->attr, (size_t)node->n_attr * sizeof *attr);
+    ebm_kernel_args args = {
+        .op = node->op, .n_in = node->n_in, .n_out = 1, .attr = attr, .n_attr = node->n_attr};
+    return add_kernel(b, &args, in, out, position);
+}
+
+/* Drops axes of size 1 and joins neighbours that every view walks through in one. */
+static void join_axes(ebm__operand *operand, int32_t n)
+{
+    int32_t rank = operand[0].view.rank, kept = 0;
+    for (int32_t axis = 0; axis < rank; axis++) {
+        int64_t size = operand[0].view.shape[axis];
+        if (size == 1) continue;
+        bool joins = kept > 0;
+        for (int32_t i = 0; i < n && joins; i++)
+            joins = operand[i].view.stride[kept - 1] == operand[i].view.stride[axis] * size;
+        if (!joins) kept++;
+        for (int32_t i = 0; i < n; i++) {
+            ebm_view *view = &operand[i].view;
+            view->shape[kept - 1] = joins ? view->shape[kept - 1] * size : size;
+            view->stride[kept - 1] = view->stride[axis];
+        }
+    }
+    for (int32_t i = 0; i < n; i++) operand[i].view.rank = kept;
+}
+
+static ebm_status add_region(ebm__block *b, const ebm_region *region, const ebm_instr *instr,
+                             ebm__operand *operand, int32_t position)
+{
+    ebm_region *keep = ebm__pool_alloc(b->c->keep, 1, sizeof *keep);
+    ebm_instr *code = ebm__pool_alloc(b->c->keep, region->n_instr, sizeof *code);
+    if (!keep || !code) return EBM_NOMEM;
+    *keep = *region;
+    keep->instr = code;
+    if (region->n_instr) memcpy(code, instr, (size_t)region->n_instr * sizeof *code);
+    if (b->c->fuse) join_axes(operand, region->n_in + region->n_out);
+    ebm_kernel_args args = {.op = EBM_OP_REGION,
+                            .n_in = region->n_in,
+                            .n_out = region->n_out,
+                            .region = keep};
+    return add_kernel(b, &args, operand, operand + region->n_in, position);
+}
+
+/* ---- copies ------------------------------------------------------------------------------------ */
+
+/* Writes a value contiguously to `place`, by a region without instructions. */
+static ebm_status copy_value(ebm__block *b, ebm_ref ref, const ebm__value *value,
+                             ebm__place place, int32_t position)
+{
+    ebm_shape shape = ebm_ref_shape(b->graph, ref);
+    ebm_dtype dtype = ebm_ref_dtype(b->graph, ref);
+    bool constant = value->store == EBM__CONSTANT;
+    if (ebm_shape_size(&shape) == 0) return EBM_OK;
+    ebm__operand operand[2];
+    if (!constant) operand[0] = ebm__operand_of(b, ref, value);
+    operand[constant ? 0 : 1] = (ebm__operand){.view = ebm_view_of(NULL, dtype, &shape),
+                                               .place = place};
+    ebm_region region = {.n_in = !constant, .n_const = constant, .n_out = 1, .n_reg = 1};
+    region.reg_dtype[0] = (uint8_t)dtype;
+    region.constant[0] = value->number;
+    return add_region(b, &region, NULL, operand, position);
+}
+
+/* A view made contiguous: by the op's own kernel where that can read its operand. */
+static ebm_status emit_copy(ebm__block *b, const ebm__vertex *v, int32_t position)
+{
+    ebm__store *store = &b->store[v->store];
+    ebm_node node = ebm_graph_node(b->graph, v->ref);
+    const ebm__value *value = &b->value[v->ref];
+    EBM_TRY(place_store(b, store, position));
+    bool moves = node.op == EBM_OP_permute || node.op == EBM_OP_broadcast ||
+                 node.op == EBM_OP_slice;
+    if (moves && value->store != EBM__CONSTANT && store->size > 0 &&
+        ebm__value_is_whole(b, node.in[0], &b->value[node.in[0]])) {
+        ebm__operand in = ebm__operand_of(b, node.in[0], &b->value[node.in[0]]);
+        ebm__operand out = {.view = ebm_view_of(NULL, node.dtype, &node.shape),
+                            .place = store->place};
+        return add_node_kernel(b, &node, &in, &out, position);
+    }
+    return copy_value(b, v->ref, value, store->place, position);
+}
+
+static ebm_status emit_finish(ebm__block *b, int32_t k, int32_t position)
+{
+    ebm_ref ref = b->outs[k];
+    ebm__value value = b->value[ref];
+    if (b->copy[ref] && b->target[k].input >= 0) {
+        ebm__read read = {.ref = ref, .store = b->copy[ref] - 1};
+        value = ebm__read_value(b, &read);
+    }
+    return copy_value(b, ref, &value, (ebm__place){.buffer = b->target[k].buffer}, position);
+}
+
+/* ---- nodes and regions ------------------------------------------------------------------------- */
+
+static ebm_status emit_kernel(ebm__block *b, const ebm__vertex *v, int32_t position)
+{
+    ebm__store *store = &b->store[v->store];
+    ebm_node node = ebm_graph_node(b->graph, v->ref);
+    ebm__operand *in = ebm__pool_alloc(&b->c->temp, v->n_read, sizeof *in);
+    if (!in) return EBM_NOMEM;
+    for (int32_t i = 0; i < v->n_read; i++) {
+        const ebm__read *read = &b->read[v->first_read + i];
+        ebm__value value = ebm__read_value(b, read);
+        in[i] = ebm__operand_of(b, read->ref, &value);
+    }
+    bool in_place = false;
+    if (node.op == EBM_OP_put && store->out < 0) {
+        const ebm__read *read = &b->read[v->first_read];
+        ebm__value x = ebm__read_value(b, read);
+        in_place = dies_at(b, &b->store[x.store], position) &&
+                   ebm__value_is_whole(b, read->ref, &x) && read[1].store != x.store &&
+                   read[2].store != x.store;
+        if (in_place) take_over(b, store, &b->store[x.store]);
+    }
+    if (!in_place) EBM_TRY(place_store(b, store, position));
+    if (store->size == 0) return EBM_OK;
+    ebm__operand out = {.view = ebm_view_of(NULL, node.dtype, &node.shape),
+                        .place = store->place};
+    return add_node_kernel(b, &node, in, &out, position);
+}
+
+/* Input i of the region gives its buffer to output `store`. */
+static bool takes_input(const ebm__block *b, const ebm__region_draft *d, int32_t i,
+                        const ebm__store *store, int32_t position)
+{
+    const ebm__store *in = &b->store[d->in[i].store];
+    if (!dies_at(b, in, position)) return false;
+    if (ebm_dtype_size(in->dtype) != ebm_dtype_size(store->dtype)) return false;
+    for (int32_t k = 0; k < d->region.n_in; k++) {
+        if (d->in[k].store != d->in[i].store) continue;
+        ebm__value value = ebm__read_value(b, &d->in[k]);
+        if (!ebm__value_is_whole(b, d->in[k].ref, &value)) return false;
+    }
+    return true;
+}
+
+static ebm_status place_region_output(ebm__block *b, const ebm__region_draft *d,
+                                      ebm__store *store, bool *taken, int32_t position)
+{
+    for (int32_t i = 0; i < d->region.n_in && store->out < 0; i++) {
+        if (taken[i] || !takes_input(b, d, i, store, position)) continue;
+        take_over(b, store, &b->store[d->in[i].store]);
+        for (int32_t k = 0; k < d->region.n_in; k++)
+            taken[k] |= d->in[k].store == d->in[i].store;
+        return EBM_OK;
+    }
+    return place_store(b, store, position);
+}
+
+static ebm_status emit_region(ebm__block *b, int32_t cluster, int32_t position)
+{
+    ebm__region_draft *d = b->draft;
+    EBM_CHECK(ebm__region_assemble(b, d, cluster, cluster));
+    ebm__operand operand[EBM__REGION_INPUTS + EBM_REGION_MAX_OUT];
+    bool taken[EBM__REGION_INPUTS] = {false};
+    ebm_shape shape = ebm_ref_shape(b->graph, b->vertex[cluster].ref);
+    for (int32_t i = 0; i < d->region.n_in; i++) {
+        ebm__value value = ebm__read_value(b, &d->in[i]);
+        operand[i] = ebm__operand_of(b, d->in[i].ref, &value);
+    }
+    for (int32_t k = 0; k < d->region.n_out; k++) {
+        ebm__store *store = &b->store[b->vertex[d->out[k]].store];
+        EBM_TRY(place_region_output(b, d, store, taken, position));
+        operand[d->region.n_in + k] = (ebm__operand){.view = ebm_view_of(NULL, store->dtype,
+                                                                         &shape),
+                                                     .place = store->place};
+    }
+    /* Without outputs: all that is read of it are slices of size 0. */
+    if (ebm_shape_size(&shape) == 0 || d->region.n_out == 0) return EBM_OK;
+    return add_region(b, &d->region, d->instr, operand, position);
+}
+
+/* ---- loops ------------------------------------------------------------------------------------- */
+
+/* A loop being emitted: the repeat, and the block of its body. */
+typedef struct loop_draft {
+    const ebm__repeat *r;
+    const ebm__vertex *v;
+    int32_t position;
+    ebm__block body;
+    ebm__binding *input;
+    ebm__target *target;
+    ebm_ref *outs;
+} loop_draft;
+
+static void bind_contiguous(ebm__binding *binding, int32_t buffer, const ebm_shape *shape)
+{
+    ebm_view view = ebm_view_of(NULL, EBM_F32, shape);
+    *binding = (ebm__binding){.place = {.buffer = buffer}};
+    memcpy(binding->stride, view.stride, sizeof view.stride);
+}
+
+/* The step number is a row of an iota, which the body writes once. */
+static ebm_status bind_index(ebm__block *b, loop_draft *l)
+{
+    l->body.iota = -1;
+    if (!l->r->in[0]) return EBM_OK;
+    int64_t row = (int64_t)ebm_dtype_size(EBM_I32);
+    ebm__buffer iota = {.block = l->body.id, .bytes = l->r->body.n * row, .last = EBM__FOREVER};
+    EBM_TRY(ebm__buffer_add(b->c, &l->body.iota, &iota));
+    l->body.iota_count = l->r->body.n;
+    int32_t moving;
+    EBM_TRY(ebm__cursor_add(b->c, &moving, (ebm__place){.buffer = l->body.iota}, row));
+    l->input[0] = (ebm__binding){.place = {.buffer = moving}};
+    return EBM_OK;
+}
+
+/* The carry may live where its first value lies: nothing else reads that, now or later. */
+static bool carry_takes_init(const ebm__block *b, const loop_draft *l, const ebm__read *init,
+                             const ebm__value *value)
+{
+    if (value->store == EBM__CONSTANT || !dies_at(b, &b->store[value->store], l->position))
+        return false;
+    if (!ebm__value_is_whole(b, init->ref, value)) return false;
+    int32_t readers = 0;
+    for (int32_t i = 0; i < l->v->n_read; i++)
+        readers += b->read[l->v->first_read + i].store == value->store;
+    return readers == 1;
+}
+
+/* The input that output `out` overwrites is the carry's first value. */
+static bool carry_is_there(const ebm__block *b, int32_t out, const ebm__read *init,
+                           const ebm__value *value)
+{
+    int32_t input = out >= 0 ? b->target[out].input : -1;
+    return input >= 0 && b->input_store[input] && value->store == b->input_store[input] - 1 &&
+           ebm__value_is_whole(b, init->ref, value);
+}
+
+static ebm_status bind_carry(ebm__block *b, loop_draft *l, int32_t k)
+{
+    const ebm__repeat *r = l->r;
+    if (!r->item[k]) return EBM_OK;
+    ebm__store *store = &b->store[r->store + k];
+    const ebm__read *init = &b->read[l->v->first_read + k];
+    bool wanted = r->in[1 + k], there = false;
+    ebm__value value = {.store = EBM__CONSTANT};
+    if (wanted) value = b->value[init->ref];
+    if (store->out < 0 && wanted && carry_takes_init(b, l, init, &value)) {
+        take_over(b, store, &b->store[value.store]);
+        there = true;
+    } else {
+        EBM_TRY(place_store(b, store, l->position));
+        there = wanted && carry_is_there(b, store->out, init, &value);
+    }
+    if (wanted && !there) EBM_TRY(copy_value(b, init->ref, &value, store->place, l->position));
+    ebm_shape shape = ebm_ref_shape(r->body.graph, r->body.carry_out[k]);
+    bind_contiguous(&l->input[1 + k], store->place.buffer, &shape);
+    l->outs[l->body.n_out] = r->body.carry_out[k];
+    l->target[l->body.n_out++] = (ebm__target){.buffer = store->place.buffer, .input = 1 + k};
+    return EBM_OK;
+}
+
+/* xs (`rows`: one row a turn) and captured values. */
+static ebm_status bind_operand(ebm__block *b, loop_draft *l, int32_t i, bool rows)
+{
+    if (!l->r->in[1 + i]) return EBM_OK;
+    const ebm__read *read = &b->read[l->v->first_read + i];
+    const ebm__value *value = &b->value[read->ref];
+    ebm__binding *binding = &l->input[1 + i];
+    *binding = (ebm__binding){.fixed = true};
+    if (value->store == EBM__CONSTANT) {
+        binding->constant = true;
+        binding->number = value->number;
+        return EBM_OK;
+    }
+    ebm__operand operand = ebm__operand_of(b, read->ref, value);
+    binding->place = operand.place;
+    int32_t skip = rows ? 1 : 0;
+    for (int32_t k = 0; k + skip < operand.view.rank; k++)
+        binding->stride[k] = operand.view.stride[k + skip];
+    if (!rows || operand.view.stride[0] == 0) return EBM_OK;
+    binding->fixed = false;
+    binding->place.offset = 0;
+    int64_t row = operand.view.stride[0] * (int64_t)ebm_dtype_size((ebm_dtype)operand.view.dtype);
+    return ebm__cursor_add(b->c, &binding->place.buffer, operand.place, row);
+}
+
+static ebm_status bind_stacked(ebm__block *b, loop_draft *l, int32_t k)
+{
+    const ebm__repeat *r = l->r;
+    if (!r->item[r->body.n_carry + k]) return EBM_OK;
+    ebm__store *store = &b->store[r->store + r->body.n_carry + k];
+    int32_t moving;
+    EBM_TRY(place_store(b, store, l->position));
+    EBM_TRY(ebm__cursor_add(b->c, &moving, store->place, store_bytes(store) / r->body.n));
+    l->outs[l->body.n_out] = r->body.ys[k];
+    l->target[l->body.n_out++] = (ebm__target){.buffer = moving, .input = -1};
+    return EBM_OK;
+}
+
+static ebm_status bind_all(ebm__block *b, loop_draft *l)
+{
+    const ebm_body *body = &l->r->body;
+    int32_t n_given = body->n_carry + body->n_xs;
+    EBM_TRY(bind_index(b, l));
+    for (int32_t k = 0; k < body->n_carry; k++) EBM_TRY(bind_carry(b, l, k));
+    for (int32_t k = body->n_carry; k < n_given + body->n_captured; k++)
+        EBM_TRY(bind_operand(b, l, k, k < n_given));
+    for (int32_t k = 0; k < body->n_ys; k++) EBM_TRY(bind_stacked(b, l, k));
+    return EBM_OK;
+}
+
+static ebm_status emit_loop(ebm__block *b, const ebm__vertex *v, int32_t position)
+{
+    ebm__compiler *c = b->c;
+    const ebm__repeat *r = &b->needs.repeat[b->needs.repeat_at[v->ref] - 1];
+    const ebm_body *body = &r->body;
+    loop_draft l = {.r = r, .v = v, .position = position};
+    l.input = ebm__pool_alloc(&c->temp, ebm_graph_n_inputs(body->graph), sizeof *l.input);
+    l.target = ebm__pool_alloc(&c->temp, body->n_carry + body->n_ys, sizeof *l.target);
+    l.outs = ebm__pool_alloc(&c->temp, body->n_carry + body->n_ys, sizeof *l.outs);
+    if (!l.input || !l.target || !l.outs) return EBM_NOMEM;
+    l.body = (ebm__block){.c = c,
+                          .graph = body->graph,
+                          .turns = true,
+                          .outs = l.outs,
+                          .target = l.target,
+                          .input = l.input};
+    EBM_TRY(ebm__block_add(c, &l.body.id));
+    ebm__loop loop = {.n = body->n, .reverse = body->reverse, .first_cursor = (int32_t)c->n_cursor};
+    EBM_TRY(bind_all(b, &l));
+    loop.n_cursor = (int32_t)c->n_cursor - loop.first_cursor;
+    ebm__range range;
+    EBM_TRY(ebm__block_compile(&l.body, &range));
+    EBM_TRY(new_buffer(b, &c->block_buffer[l.body.id], range.arena_bytes, position, position));
+    loop.first = range.first;
+    loop.body = range.body;
+    loop.end = range.end;
+    EBM_TRY(ebm__pool_grow(&c->temp, &c->loop, &c->loop_capacity, c->n_loop + 1, sizeof *c->loop));
+    c->loop[c->n_loop] = loop;
+    return add_step(b, ~(int32_t)c->n_loop++);
+}
+
+/* ---- blocks ------------------------------------------------------------------------------------ */
+
+static ebm_status emit(ebm__block *b, int32_t position)
+{
+    int32_t cluster = b->sequence[position];
+    const ebm__vertex *v = &b->vertex[cluster];
+    switch (v->kind) {
+    case EBM__KERNEL: return emit_kernel(b, v, position);
+    case EBM__ELEMENT: return emit_region(b, cluster, position);
+    case EBM__COPY: return emit_copy(b, v, position);
+    case EBM__LOOP: return emit_loop(b, v, position);
+    case EBM__FINISH: return emit_finish(b, v->out, position);
+    }
+    return ebm_fail(EBM_INTERNAL, "plan: a vertex of no kind");
+}
+
+static ebm_status emit_iota(ebm__block *b)
+{
+    if (b->iota < 0) return EBM_OK;
+    int64_t attr[] = {EBM_I32, 0, 1, b->iota_count};
+    ebm_shape shape = EBM_DIMS(b->iota_count);
+    ebm_node node = {.op = EBM_OP_iota, .dtype = EBM_I32, .shape = shape, .n_attr = 4, .attr = attr};
+    ebm__operand out = {.view = ebm_view_of(NULL, EBM_I32, &shape), .place = {.buffer = b->iota}};
+    return add_node_kernel(b, &node, NULL, &out, 0);
+}
+
+ebm_status ebm__block_add(ebm__compiler *c, int32_t *id)
+{
+    EBM_TRY(ebm__pool_grow(&c->temp, &c->block_buffer, &c->block_capacity, c->n_block + 1,
+                           sizeof *c->block_buffer));
+    *id = (int32_t)c->n_block++;
+    c->block_buffer[*id] = -1;
+    return EBM_OK;
+}
+
+ebm_status ebm__block_compile(ebm__block *b, ebm__range *range)
+{
+    ebm__compiler *c = b->c;
+    EBM_TRY(ebm__needs_find(&b->needs, &c->temp, b->graph, b->outs, b->n_out, c->fuse));
+    EBM_TRY(ebm__block_values(b));
+    EBM_TRY(ebm__block_fuse(b));
+    EBM_TRY(ebm__block_schedule(b));
+    EBM_TRY(emit_iota(b));
+    int64_t body = b->n_step;
+    for (int32_t p = 0; p < b->n_sequence; p++) {
+        EBM_TRY(emit(b, p));
+        if (p < b->n_fixed) body = b->n_step;
+    }
+    for (int32_t k = 0; k < b->n_late; k++) EBM_TRY(emit_finish(b, b->late[k], b->n_sequence));
+    EBM_TRY(ebm__buffers_place(c, b->id, &range->arena_bytes));
+    EBM_TRY(ebm__pool_grow(&c->temp, &c->step, &c->step_capacity, c->n_step + b->n_step,
+                           sizeof *c->step));
+    if (b->n_step) memcpy(c->step + c->n_step, b->step, (size_t)b->n_step * sizeof *b->step);
+    range->first = (int32_t)c->n_step;
+    range->body = (int32_t)(c->n_step + body);
+    range->end = (int32_t)(c->n_step += b->n_step);
+    return EBM_OK;
+}

@@ -1,13 +1,14 @@
 /* threads.c - the pool.
  *
- * One word, the gate, carries a job: its upper half is a serial number, odd while the job is open;
- * its lower half counts the workers inside.  A worker enters by a compare-and-swap on the open gate
- * and leaves by a decrement; the caller closes the gate when no task is left and waits until the
- * count is zero.  So a worker that wakes late costs nobody anything: it finds the gate closed.
+ * One word, the gate, carries a job: its upper half is a serial number, odd while the job is
+ * open; its lower half counts the workers inside.  A worker enters by a compare-and-swap on the
+ * open gate and leaves by a decrement; the caller closes the gate when no task is left and
+ * waits until the count is zero.  So a worker that wakes late costs nobody anything: it finds
+ * the gate closed.
  *
  * Whoever holds `held` owns everything that is not atomic.  Trap: sleeping and waking rely on
- * sequentially consistent order of (say that I sleep, look at the gate) and (open the gate, look
- * for sleepers); do not weaken those. */
+ * sequentially consistent order of (say that I sleep, look at the gate) and (open the gate,
+ * look for sleepers); do not weaken those. */
 #define _GNU_SOURCE
 #include "base/threads.h"
 
@@ -86,7 +87,7 @@ static void take_tasks(void)
     }
 }
 
-/* ---- workers ------------------------------------------------------------------------------------ */
+/* ---- workers ----------------------------------------------------------------------------- */
 
 /* Whether the gate stands open to a worker whose last job was `seen`. */
 static bool joinable(uint64_t gate, uint32_t seen)
@@ -144,7 +145,7 @@ static void *worker(void *unused)
     return NULL;
 }
 
-/* ---- starting ----------------------------------------------------------------------------------- */
+/* ---- starting ---------------------------------------------------------------------------- */
 
 /* The child of a fork has the caller's thread alone: forget the workers. */
 static void forget_workers(void)
@@ -193,7 +194,7 @@ static int ready_workers(int wanted)
     return pool.n_workers < wanted ? pool.n_workers : wanted;
 }
 
-/* ---- the caller --------------------------------------------------------------------------------- */
+/* ---- the caller -------------------------------------------------------------------------- */
 
 static void run_serially(int64_t count, ebm_task task, void *context)
 {
@@ -247,7 +248,7 @@ void ebm_parallel(int64_t count, ebm_task task, void *context)
     atomic_store_explicit(&pool.held, false, memory_order_release);
 }
 
-/* ---- how many ----------------------------------------------------------------------------------- */
+/* ---- how many ---------------------------------------------------------------------------- */
 
 static int processors(void)
 {

@@ -26,7 +26,8 @@ static void visit(void *context, int64_t task)
 
 static void check_visits(int64_t count, int each)
 {
-    for (int64_t t = 0; t < MANY; t++) CHECK(atomic_exchange(&visits[t], 0) == (t < count ? each : 0));
+    for (int64_t t = 0; t < MANY; t++)
+        CHECK(atomic_exchange(&visits[t], 0) == (t < count ? each : 0));
 }
 
 TEST(threads_every_task_once)
@@ -175,6 +176,7 @@ TEST(threads_count_from_environment)
     CHECK(setenv("EBMLIB_NUM_THREADS", "100000", 1) == 0);
     ebm_set_num_threads(0);
     CHECK(ebm_num_threads() >= machine && ebm_num_threads() < 100000);
-    CHECK(kept ? setenv("EBMLIB_NUM_THREADS", kept, 1) == 0 : unsetenv("EBMLIB_NUM_THREADS") == 0);
+    CHECK(kept ? setenv("EBMLIB_NUM_THREADS", kept, 1) == 0
+               : unsetenv("EBMLIB_NUM_THREADS") == 0);
     free(kept);
 }

@@ -1,0 +1,430 @@
+/* dense.c - the products of dense.h: register tiles, packing, and how the work is cut.
+ *
+ * A tile of C, TILE rows by two vectors, is summed in registers.  B is packed panel by panel, just
+ * before its use, into a buffer of the task that stays in L1 and serves up to BLOCK rows.  The left
+ * operand of `rows` is read in place, through one pointer for each row and tap; that of `columns` is
+ * packed, since its rows run across pixels.  With very few columns `rows` sums along the channels
+ * instead (dot tiles).
+ *
+ * All buffers are on the stack, 200 KiB at most, so tasks share nothing. */
+#include "cpu/dense.h"
+
+#include <string.h>
+
+#if defined(__AVX512F__)
+enum { VECTOR_BYTES = 64, TILE = 12, SMALL_TILE = 4 };
+#elif defined(__AVX2__)
+enum { VECTOR_BYTES = 32, TILE = 6, SMALL_TILE = 4 };
+#else
+enum { VECTOR_BYTES = 16, TILE = 4, SMALL_TILE = 4 };
+#endif
+
+enum {
+    BLOCK = 256,        /* rows of a task, at most */
+    BLOCK_ROWS = 64,    /* the same for columns, whose rows are packed */
+    BLOCK_COLUMNS = 256, /* columns of a task, at most */
+    PAD = 12,           /* pointers behind those of a task's rows that a tile may read */
+    LINE = BLOCK + PAD, /* pointers of a tap */
+    TAPS = 16,          /* taps of a slice of a sum, at most */
+    TERMS_BYTES = 1024, /* of a packed column of B; TERMS <= BLOCK */
+    FEW_ROWS = 32,      /* columns: not worth packing B */
+    DOT_TILE = 8,
+    DOT_COLUMNS = 4,
+    ENOUGH_TASKS = 16
+};
+
+#define SERIAL_FLOPS 1e6 /* less is not worth waking a thread */
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+#define PREFETCH(pointer, bytes) __builtin_prefetch((const void *)((uintptr_t)(pointer) + (bytes)))
+
+static inline int64_t min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* ---- cutting the work -------------------------------------------------------------------------- */
+
+/* One call: `batch` x `parts` x `ranges` x `chunks` tasks.  A task has up to `rows` rows (pixels of
+ * rows, channels of taps of columns), `columns` columns and, for columns, `pixels` terms of the sum. */
+typedef struct job {
+    const ebm__dense_product *product;
+    int64_t all_rows, ranges, rows, chunks, columns, parts, pixels;
+    double flops;
+    void *partial; /* columns with parts > 1: [batch][parts][rows][columns] */
+} job;
+
+typedef struct place {
+    int64_t batch, part, row, rows, j, j_end, pixel, pixel_end;
+} place;
+
+static int64_t n_tasks(const job *work)
+{
+    return work->product->batch * work->parts * work->ranges * work->chunks;
+}
+
+static place place_of(const job *work, int64_t task)
+{
+    place at = {0};
+    at.j = task % work->chunks * work->columns;
+    at.j_end = min(at.j + work->columns, work->product->columns);
+    task /= work->chunks;
+    at.row = task % work->ranges * work->rows;
+    at.rows = min(work->rows, work->all_rows - at.row);
+    task /= work->ranges;
+    at.part = task % work->parts;
+    at.batch = task / work->parts;
+    at.pixel = min(at.part * work->pixels, ebm__dense_pixels(&work->product->x));
+    at.pixel_end = min(at.pixel + work->pixels, ebm__dense_pixels(&work->product->x));
+    return at;
+}
+
+/* Cuts rows into equal ranges, columns into chunks of whole panels. */
+static void cut_to(job *work, int64_t rows, int64_t columns)
+{
+    const ebm__dense_product *p = work->product;
+    int64_t panel = 2 * VECTOR_BYTES / (p->dtype == EBM_F64 ? 8 : 4);
+    work->ranges = ceil_div(work->all_rows, rows);
+    work->rows = ceil_div(work->all_rows, work->ranges);
+    work->chunks = ceil_div(p->columns, columns);
+    work->columns = ceil_div(ceil_div(p->columns, work->chunks), panel) * panel;
+    work->chunks = ceil_div(p->columns, work->columns);
+}
+
+/* Tasks of up to `rows` rows; smaller while there are too few and each has enough to do.  Narrow tasks
+ * pack, or at least read, the same rows more often. */
+static void cut(job *work, int64_t rows, int64_t least_columns)
+{
+    enum { LEAST_ROWS = 64 };
+    for (int64_t columns = BLOCK_COLUMNS;;) {
+        cut_to(work, rows, columns);
+        double tasks = (double)n_tasks(work);
+        if (tasks >= ENOUGH_TASKS || work->flops < 2 * SERIAL_FLOPS * tasks) return;
+        if (columns > least_columns)
+            columns /= 2;
+        else if (rows > LEAST_ROWS)
+            rows /= 2;
+        else
+            return;
+    }
+}
+
+static double flops_of(const ebm__dense_product *p)
+{
+    return 2.0 * (double)p->batch * (double)ebm__dense_pixels(&p->x) *
+           (double)ebm__dense_taps(&p->x) * (double)p->x.depth * (double)p->columns;
+}
+
+static job cut_rows(const ebm__dense_product *p)
+{
+    job work = {.product = p, .all_rows = ebm__dense_pixels(&p->x), .parts = 1};
+    work.flops = flops_of(p);
+    cut(&work, BLOCK, 32);
+    return work;
+}
+
+/* The sum over pixels is cut first, into parts that are added at the end: that costs less than
+ * smaller tasks, which pack the same operands again. */
+static job cut_columns(const ebm__dense_product *p)
+{
+    enum { LEAST_PIXELS = 1024 };
+    int64_t pixels = ebm__dense_pixels(&p->x), block = min(BLOCK_ROWS, (TAPS - 1) * p->x.depth);
+    job work = {.product = p, .all_rows = ebm__dense_taps(&p->x) * p->x.depth, .parts = 1};
+    work.flops = flops_of(p);
+    cut_to(&work, block, BLOCK_COLUMNS);
+    int64_t parts = min(ceil_div(ENOUGH_TASKS, n_tasks(&work)), pixels / LEAST_PIXELS);
+    if (parts > 1) work.parts = parts;
+    work.pixels = ceil_div(ceil_div(pixels, work.parts), BLOCK) * BLOCK;
+    cut(&work, block, 64);
+    return work;
+}
+
+void EBM_CPU(dense_spread)(double flops, int64_t tasks, ebm_task task, void *context)
+{
+    if (flops >= SERIAL_FLOPS)
+        ebm_parallel(tasks, task, context);
+    else
+        for (int64_t i = 0; i < tasks; i++) task(context, i);
+}
+
+/* ---- slices of a sum --------------------------------------------------------------------------- */
+
+/* A slice of the sum over taps and channels: whole taps, or some channels of one. */
+typedef struct slice {
+    int64_t tap, taps, k, depth;
+} slice;
+
+/* Steps from {0} to the first slice, and from slice to slice; false at the end.  Slices have up to
+ * `limit` terms, and about the same number. */
+static bool next_slice(slice *s, const ebm__dense_windows *x, int64_t limit)
+{
+    int64_t all = ebm__dense_taps(x);
+    s->k += s->depth;
+    if (s->k >= x->depth) {
+        s->k = 0;
+        s->tap += s->taps;
+    }
+    if (s->tap >= all || x->depth == 0) return false;
+    int64_t most = min(TAPS, limit / x->depth);
+    if (most >= 1) {
+        s->taps = min(ceil_div(all, ceil_div(all, most)), all - s->tap);
+        s->depth = x->depth;
+    } else {
+        s->taps = 1;
+        s->depth = min(ceil_div(x->depth, ceil_div(x->depth, limit)), x->depth - s->k);
+    }
+    return true;
+}
+
+/* ---- pointers ---------------------------------------------------------------------------------- */
+
+/* A position among the output pixels. */
+typedef struct position {
+    int64_t image, h, w;
+} position;
+
+static position position_of(const ebm__dense_windows *x, int64_t pixel)
+{
+    position at = {.w = pixel % x->w.outputs, .h = pixel / x->w.outputs};
+    at.image = at.h / x->h.outputs;
+    at.h %= x->h.outputs;
+    return at;
+}
+
+/* To the first pixel of the next line. */
+static void next_line(position *at, const ebm__dense_windows *x)
+{
+    at->w = 0;
+    if (++at->h == x->h.outputs) {
+        at->h = 0;
+        at->image++;
+    }
+}
+
+/* Some windows: taps tap .. tap + taps of output pixels first .. first + count, from channel `k` on.
+ * `offset` elements are added to the image, not to the zeros. */
+typedef struct span {
+    int64_t first, count, tap, taps, k, offset;
+} span;
+
+/* The pointers of a run of pixels on one line: n of them, `step` bytes apart, of which first .. last - 1
+ * are inside of the image. */
+static void run_pointers(const void **out, int64_t n, int64_t first, int64_t last, const char *data,
+                         int64_t from, int64_t step, const char *zeros)
+{
+    int64_t i = 0;
+    for (; i < first; i++) out[i] = zeros;
+    for (; i < last; i++) out[i] = data + (from + i * step);
+    for (; i < n; i++) out[i] = zeros;
+}
+
+/* Of pixels w, w + step, ... the number that come before `size`, at most n. */
+static int64_t count_below(int64_t size, int64_t w, int64_t step, int64_t n)
+{
+    int64_t below = step == 1 ? size - w : ceil_div(size - w, step);
+    return w >= size ? 0 : min(below, n);
+}
+
+/* Writes the pointers out[t * LINE + i] to what pixel first + i sees at tap `tap` + t, and repeats the
+ * last of them, so that a tile may read beyond. */
+static void window_pointers(const void **out, const ebm__dense_windows *x, const span *which,
+                            int64_t size)
+{
+    int64_t pixel = x->pixel * size, line = x->w.size * pixel, image = x->h.size * line;
+    const char *data = (const char *)x->data + (which->offset + which->k) * size;
+    const char *zeros = x->zeros ? (const char *)x->zeros + which->k * size : NULL;
+    for (int64_t t = 0; t < which->taps; t++, out += LINE) {
+        int64_t start_h = x->h.start + (which->tap + t) / x->w.taps * x->h.tap_step;
+        int64_t start_w = x->w.start + (which->tap + t) % x->w.taps * x->w.tap_step;
+        position at = position_of(x, which->first);
+        for (int64_t i = 0, n; i < which->count; i += n, next_line(&at, x)) {
+            n = min(which->count - i, x->w.outputs - at.w);
+            int64_t h = start_h + at.h * x->h.step, w = start_w + at.w * x->w.step;
+            bool inside = h >= 0 && h < x->h.size;
+            int64_t last = inside ? count_below(x->w.size, w, x->w.step, n) : 0;
+            int64_t first = count_below(0, w, x->w.step, last);
+            run_pointers(out + i, n, first, last, data, at.image * image + h * line + w * pixel,
+                         x->w.step * pixel, zeros);
+        }
+        for (int64_t i = 0; i < PAD; i++) out[which->count + i] = out[which->count - 1];
+    }
+}
+
+/* Where the rows of a task of `rows` go. */
+static void row_targets(void **out, const ebm__dense_product *p, const place *task, int64_t size)
+{
+    position at = position_of(&p->x, task->row);
+    for (int64_t i = 0; i < task->rows; next_line(&at, &p->x)) {
+        int64_t end = min(task->rows, i + p->x.w.outputs - at.w);
+        char *to = (char *)p->c + (task->batch * p->c_batch + at.image * p->c_image +
+                                   at.h * p->c_h + at.w * p->c_w) * size;
+        for (; i < end; i++, to += p->c_w * size) out[i] = to;
+    }
+}
+
+/* Row `row` of C of `columns`. */
+static void *column_target(const ebm__dense_product *p, int64_t batch, int64_t row, int64_t size)
+{
+    int64_t tap = row / p->x.depth, k = row % p->x.depth;
+    return (char *)p->c + (batch * p->c_batch + tap / p->x.w.taps * p->c_h +
+                           tap % p->x.w.taps * p->c_w + k * p->c_k) * size;
+}
+
+/* Where the rows of a task of `columns` go: into C, or into a part of it. */
+static void column_targets(void **out, const job *work, const place *at, int64_t size)
+{
+    const ebm__dense_product *p = work->product;
+    for (int64_t i = 0; i < at->rows; i++) {
+        int64_t row = (at->batch * work->parts + at->part) * work->all_rows + at->row + i;
+        out[i] = work->parts > 1 ? (char *)work->partial + row * p->columns * size
+                                 : column_target(p, at->batch, at->row + i, size);
+    }
+}
+
+/* ---- both element types ------------------------------------------------------------------------ */
+
+/* Rows of a dot tile, by the number of columns: all sums and one row of B fit in 16 registers. */
+static const int64_t dot_heights[DOT_COLUMNS + 1] = {0, 8, 6, 4, 3};
+
+/* With fewer columns than lanes it is better that the lanes run along the channels. */
+static bool uses_dots(const ebm__dense_product *p)
+{
+    int64_t lanes = VECTOR_BYTES / (p->dtype == EBM_F64 ? 8 : 4);
+    return p->columns < lanes && p->columns <= 2 * DOT_COLUMNS && p->x.depth >= lanes;
+}
+
+/* The height of the next tile: small ones where they do not make more work. */
+static int64_t tile_height(int64_t rows)
+{
+    return rows >= TILE + 3 || rows == TILE || rows == TILE - 1 ? TILE : SMALL_TILE;
+}
+
+/* A tile of `height` rows, of which `rows` are there. */
+typedef struct tile {
+    int64_t height, rows;
+} tile;
+
+/* The tile of `columns` at `row`, with `left` rows to do: within a tap, if taps are long. */
+static tile tile_at(int64_t row, int64_t left, int64_t depth)
+{
+    if (depth >= 4 * TILE) left = min(left, depth - row % depth);
+    int64_t height = tile_height(left);
+    return (tile){height, min(height, left)};
+}
+
+/* A tile of C: `count` rows, which may be fewer than the sums that are formed, `n` columns from `j`. */
+typedef struct target {
+    void *const *rows;
+    int64_t count, j, n;
+    bool add;
+} target;
+
+typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
+typedef double pair __attribute__((vector_size(16), aligned(8), may_alias));
+
+/* to[k][j] = from[j][k] for four by four. */
+static inline void transpose_f32(float *to, int64_t to_step, const float *from, int64_t step)
+{
+    quad a = *(const quad *)from, b = *(const quad *)(from + step);
+    quad c = *(const quad *)(from + 2 * step), d = *(const quad *)(from + 3 * step);
+    quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    *(quad *)to = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+    *(quad *)(to + to_step) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    ab = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    cd = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    *(quad *)(to + 2 * to_step) = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+    *(quad *)(to + 3 * to_step) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+}
+
+/* The same for two by two. */
+static inline void transpose_f64(double *to, int64_t to_step, const double *from, int64_t step)
+{
+    pair a = *(const pair *)from, b = *(const pair *)(from + step);
+    *(pair *)to = __builtin_shufflevector(a, b, 0, 2);
+    *(pair *)(to + to_step) = __builtin_shufflevector(a, b, 1, 3);
+}
+
+#define REAL float
+#define NAME(x) x##_f32
+#define TRANSPOSE transpose_f32
+#include "cpu/dense.inc"
+
+#define REAL double
+#define NAME(x) x##_f64
+#define TRANSPOSE transpose_f64
+#include "cpu/dense.inc"
+
+/* ---- calls ------------------------------------------------------------------------------------- */
+
+void EBM_CPU(dense_rows)(const ebm__dense_product *product)
+{
+    if (product->batch == 0 || product->columns == 0 || ebm__dense_pixels(&product->x) == 0) return;
+    job work = cut_rows(product);
+    ebm_task task = product->dtype == EBM_F64 ? rows_task_f64 : rows_task_f32;
+    EBM_CPU(dense_spread)(work.flops, n_tasks(&work), task, &work);
+}
+
+static bool columns_empty(const ebm__dense_product *p)
+{
+    return p->batch == 0 || p->columns == 0 || ebm__dense_taps(&p->x) * p->x.depth == 0;
+}
+
+size_t EBM_CPU(dense_columns_scratch)(const ebm__dense_product *product)
+{
+    if (columns_empty(product)) return 0;
+    job work = cut_columns(product);
+    size_t size = product->dtype == EBM_F64 ? 8 : 4;
+    return work.parts == 1 ? 0
+                           : (size_t)(product->batch * work.parts * work.all_rows) *
+                                 (size_t)product->columns * size;
+}
+
+void EBM_CPU(dense_columns)(const ebm__dense_product *product, void *scratch)
+{
+    if (columns_empty(product)) return;
+    job work = cut_columns(product);
+    work.partial = scratch;
+    bool wide = product->dtype == EBM_F64;
+    EBM_CPU(dense_spread)(work.flops, n_tasks(&work), wide ? columns_task_f64 : columns_task_f32, &work);
+    if (work.parts > 1) {
+        int64_t rows = product->batch * work.all_rows;
+        double bytes = 8.0 * (double)rows * (double)product->columns * (double)work.parts;
+        EBM_CPU(dense_spread)(bytes, rows, wide ? join_task_f64 : join_task_f32, &work);
+    }
+}
+
+void EBM_CPU(dense_rows_depthwise)(const ebm__dense_product *product)
+{
+    int64_t pixels = ebm__dense_pixels(&product->x);
+    if (pixels == 0 || product->x.depth == 0) return;
+    job work = {.product = product, .all_rows = pixels, .chunks = 1, .parts = 1};
+    work.ranges = ceil_div(pixels, BLOCK);
+    work.rows = ceil_div(pixels, work.ranges);
+    double flops = 2.0 * (double)pixels * (double)(ebm__dense_taps(&product->x) * product->x.depth);
+    EBM_CPU(dense_spread)(flops, work.ranges,
+                          product->dtype == EBM_F64 ? depthwise_rows_task_f64 : depthwise_rows_task_f32,
+                          &work);
+}
+
+void EBM_CPU(dense_columns_depthwise)(const ebm__dense_product *product)
+{
+    int64_t taps = ebm__dense_taps(&product->x);
+    if (product->x.depth == 0) return;
+    job work = {.product = product};
+    double flops = 2.0 * (double)ebm__dense_pixels(&product->x) * (double)(taps * product->x.depth);
+    EBM_CPU(dense_spread)(flops, taps,
+                          product->dtype == EBM_F64 ? depthwise_columns_task_f64
+                                                    : depthwise_columns_task_f32,
+                          &work);
+}

@@ -1,0 +1,347 @@
+#include "estimators/trainer.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+enum { HISTORY_CHUNK = 256 }; /* rows of metrics kept on the device between two readings */
+
+struct ebm_trainer {
+    ebm_trainer_spec spec; /* its pointers are the trainer's own copies */
+    ebm_network *network;
+    ebm_sampler *sampler;
+    void *estimator_options, *optimizer_options;
+    ebm_energy energy;
+    ebm_params params;
+    ebm_state *state;
+    ebm_program *program; /* NULL before the first feed */
+    int64_t batch;        /* rows a step */
+    const char *metric[EBM_TRAINING_MAX], *term[EBM_TRAINING_MAX];
+    int32_t n_metrics, n_terms;
+    double *rows; /* (n_rows, n_metrics) of the steps up to `drained` */
+    int64_t n_rows, capacity, drained;
+};
+
+static const ebm_option training_rows[] = {
+    EBM_TRAINING_OPTIONS(EBM_OPTION_ROW, ebm_training_options)};
+const ebm_options ebm_training_table = EBM_OPTIONS_OF("training", training_rows,
+                                                      ebm_training_options);
+
+/* ---- small arrays of the state ----------------------------------------------------------- */
+
+static ebm_status read_word(const ebm_trainer *trainer, const char *name, int32_t *out)
+{
+    return ebm_state_read(trainer->state, ebm_state_find(trainer->state, name), out, sizeof *out);
+}
+
+static ebm_status write_array(ebm_trainer *trainer, const char *name, const void *host,
+                              size_t bytes)
+{
+    return ebm_state_write(trainer->state, ebm_state_find(trainer->state, name), host, bytes);
+}
+
+int64_t ebm_trainer_steps(const ebm_trainer *trainer)
+{
+    int32_t step = 0;
+    return read_word(trainer, "step", &step) == EBM_OK ? step : 0;
+}
+
+ebm_status ebm_trainer_set_rate(ebm_trainer *trainer, double rate)
+{
+    float narrow = (float)rate;
+    if (trainer->spec.dtype == EBM_F64) return write_array(trainer, "rate", &rate, sizeof rate);
+    return write_array(trainer, "rate", &narrow, sizeof narrow);
+}
+
+/* ---- life -------------------------------------------------------------------------------- */
+
+static ebm_status check(const ebm_trainer_spec *spec)
+{
+    const char *name = spec->estimator->options.owner;
+    EBM_TRY(ebm_options_check(&ebm_training_table, &spec->training));
+    if (spec->estimator_options)
+        EBM_TRY(ebm_options_check(&spec->estimator->options, spec->estimator_options));
+    if (spec->optimizer_options)
+        EBM_TRY(ebm_options_check(&spec->optimizer->options, spec->optimizer_options));
+    if (spec->estimator->samples && !spec->sampler)
+        return ebm_fail(EBM_VALUE, "%s: sampler: got none, expected one", name);
+    if (!ebm_dtype_is_float(spec->dtype))
+        return ebm_fail(EBM_DTYPE, "%s: dtype: got %s, expected f32 or f64", name,
+                        ebm_dtype_name(spec->dtype));
+    return EBM_OK;
+}
+
+static ebm_status copy_options(void **out, const ebm_options *table, const void *values)
+{
+    *out = ebm__alloc(1, table->size);
+    if (!*out) return EBM_NOMEM;
+    if (values)
+        memcpy(*out, values, table->size);
+    else
+        ebm_options_init(table, *out);
+    return EBM_OK;
+}
+
+static ebm_status copy_spec(ebm_trainer *trainer, const ebm_trainer_spec *spec)
+{
+    trainer->spec = *spec;
+    EBM_TRY(ebm_network_new(&trainer->network, ebm_network_get_kind(spec->network),
+                            ebm_network_options(spec->network)));
+    if (spec->sampler)
+        EBM_TRY(ebm_sampler_new(&trainer->sampler, ebm_sampler_get_kind(spec->sampler),
+                                ebm_sampler_options(spec->sampler)));
+    EBM_TRY(copy_options(&trainer->estimator_options, &spec->estimator->options,
+                         spec->estimator_options));
+    EBM_TRY(copy_options(&trainer->optimizer_options, &spec->optimizer->options,
+                         spec->optimizer_options));
+    trainer->energy = ebm_network_energy(trainer->network);
+    return EBM_OK;
+}
+
+/* The arrays that every estimator has. */
+static ebm_status make_state(ebm_trainer *trainer)
+{
+    const ebm_trainer_spec *spec = &trainer->spec;
+    ebm_shape scalar = EBM_SCALAR, two = EBM_DIMS(2);
+    EBM_TRY(ebm_state_new(&trainer->state, spec->device));
+    EBM_TRY(ebm_state_add(trainer->state, "key", EBM_I32, &two));
+    EBM_TRY(ebm_state_add(trainer->state, "step", EBM_I32, &scalar));
+    EBM_TRY(ebm_state_add(trainer->state, "rate", spec->dtype, &scalar));
+    EBM_TRY(ebm_state_add(trainer->state, "guard.step", EBM_I32, &scalar));
+    EBM_TRY(ebm_state_add(trainer->state, "guard.term", EBM_I32, &scalar));
+    EBM_TRY(ebm_state_add(trainer->state, "guard.param", EBM_I32, &scalar));
+    EBM_TRY(write_array(trainer, "key", spec->key, sizeof spec->key));
+    EBM_TRY(ebm_trainer_set_rate(trainer, spec->training.learning_rate));
+    EBM_TRY(ebm_params_declare(&trainer->params, trainer->state, "params"));
+    EBM_TRY(ebm_params_draw(&trainer->params, trainer->state, "params", spec->key));
+    if (spec->training.ema == 0.0) return EBM_OK;
+    EBM_TRY(ebm_params_declare(&trainer->params, trainer->state, "ema.params"));
+    return ebm_params_copy(&trainer->params, trainer->state, "ema.params", trainer->state,
+                           "params");
+}
+
+ebm_status ebm_trainer_new(ebm_trainer **out, const ebm_trainer_spec *spec)
+{
+    EBM_TRY(check(spec));
+    const char *name = spec->estimator->options.owner;
+    ebm_trainer *trainer = ebm__alloc(1, sizeof *trainer);
+    if (!trainer) return EBM_NOMEM;
+    ebm_status status;
+    EBM_TRY_TO(status, copy_spec(trainer, spec), failed);
+    EBM_TRY_TO(status, ebm_energy_require_rows(&trainer->energy, name), failed);
+    EBM_TRY_TO(status,
+               ebm_energy_list(&trainer->energy, &spec->row, spec->dtype, &trainer->params),
+               failed);
+    if (trainer->params.n == 0) {
+        status = ebm_fail(EBM_VALUE,
+                          "%s: energy: got one without parameters, expected some to fit", name);
+        goto failed;
+    }
+    EBM_TRY_TO(status, make_state(trainer), failed);
+    *out = trainer;
+    return EBM_OK;
+failed:
+    ebm_trainer_free(trainer);
+    return status;
+}
+
+void ebm_trainer_free(ebm_trainer *trainer)
+{
+    if (!trainer) return;
+    ebm_program_free(trainer->program);
+    ebm_state_free(trainer->state);
+    ebm_params_fini(&trainer->params);
+    ebm_sampler_free(trainer->sampler);
+    ebm_network_free(trainer->network);
+    ebm__free(trainer->estimator_options);
+    ebm__free(trainer->optimizer_options);
+    ebm__free(trainer->rows);
+    ebm__free(trainer);
+}
+
+ebm_state *ebm_trainer_state(ebm_trainer *trainer)
+{
+    return trainer->state;
+}
+
+const ebm_params *ebm_trainer_params(const ebm_trainer *trainer)
+{
+    return &trainer->params;
+}
+
+const char *ebm_trainer_prefix(const ebm_trainer *trainer)
+{
+    return trainer->spec.training.ema > 0.0 ? "ema.params" : "params";
+}
+
+/* ---- the program ------------------------------------------------------------------------- */
+
+/* Writes the step for batches of `trainer->batch` rows and adds it to the program. */
+static ebm_status add_step(ebm_trainer *trainer, ebm_program *program)
+{
+    ebm_training t = {
+        .state = trainer->state,
+        .options = &trainer->spec.training,
+        .energy = &trainer->energy,
+        .sampler = trainer->sampler,
+        .params = &trainer->params,
+        .optimizer = trainer->spec.optimizer,
+        .optimizer_options = trainer->optimizer_options,
+    };
+    ebm_status status;
+    EBM_TRY_TO(status, ebm_training_open(&t), done);
+    trainer->spec.estimator->build(trainer->estimator_options, &t);
+    EBM_TRY_TO(status, ebm_training_close(&t, HISTORY_CHUNK), done);
+    trainer->n_metrics = t.n_metrics;
+    trainer->n_terms = t.n_checks;
+    for (int32_t k = 0; k < t.n_metrics; k++) trainer->metric[k] = t.metric[k].name;
+    for (int32_t k = 0; k < t.n_checks; k++) trainer->term[k] = t.check[k].name;
+    status = ebm_program_add_stage(program, &t.stage, true);
+done:
+    ebm_training_fini(&t);
+    return status;
+}
+
+static ebm_status build(ebm_trainer *trainer, const ebm_rows *rows)
+{
+    ebm_shape batch;
+    EBM_TRY(ebm_rows_shape(&batch, trainer->batch, &trainer->spec.row));
+    ebm_state_remove(trainer->state, "batch.x");
+    EBM_TRY(ebm_state_add(trainer->state, "batch.x", trainer->spec.dtype, &batch));
+    ebm_program *program = NULL;
+    EBM_TRY(ebm_program_new(&program, trainer->state));
+    ebm_status status = ebm_program_add_feed(program, rows, "batch.x", "key", "step");
+    if (status == EBM_OK) status = add_step(trainer, program);
+    if (status == EBM_OK)
+        trainer->program = program;
+    else
+        ebm_program_free(program);
+    return status;
+}
+
+ebm_status ebm_trainer_feed(ebm_trainer *trainer, const ebm_rows *rows)
+{
+    const char *name = trainer->spec.estimator->options.owner;
+    if (rows->n < 1) return ebm_fail(EBM_VALUE, "%s: data: got no rows, expected some", name);
+    int64_t wanted = trainer->spec.training.batch_size;
+    int64_t batch = rows->n < wanted ? rows->n : wanted;
+    if (trainer->program && batch == trainer->batch)
+        return ebm_program_set_rows(trainer->program, "batch.x", rows);
+    ebm_program_free(trainer->program);
+    trainer->program = NULL;
+    trainer->batch = batch;
+    trainer->drained = ebm_trainer_steps(trainer);
+    return build(trainer, rows);
+}
+
+/* ---- metrics ----------------------------------------------------------------------------- */
+
+int32_t ebm_trainer_n_metrics(const ebm_trainer *trainer)
+{
+    return trainer->n_metrics;
+}
+
+const char *ebm_trainer_metric(const ebm_trainer *trainer, int32_t index)
+{
+    return trainer->metric[index];
+}
+
+int64_t ebm_trainer_n_rows(const ebm_trainer *trainer)
+{
+    return trainer->n_rows;
+}
+
+const double *ebm_trainer_rows(const ebm_trainer *trainer)
+{
+    return trainer->rows;
+}
+
+/* Appends the rows of the steps since the last time; there are at most HISTORY_CHUNK. */
+static ebm_status drain(ebm_trainer *trainer)
+{
+    int64_t steps = ebm_trainer_steps(trainer), width = trainer->n_metrics;
+    int64_t rows = trainer->n_rows + steps - trainer->drained;
+    if (rows == trainer->n_rows || width == 0) return EBM_OK;
+    EBM_TRY(ebm__grow(&trainer->rows, &trainer->capacity, rows * width, sizeof *trainer->rows));
+    int32_t index = ebm_state_find(trainer->state, "metrics.history");
+    size_t bytes = ebm_tensor_bytes(ebm_state_tensor(trainer->state, index));
+    void *host = ebm__alloc(bytes, 1);
+    if (!host) return EBM_NOMEM;
+    ebm_status status = ebm_state_read(trainer->state, index, host, bytes);
+    bool wide = trainer->spec.dtype == EBM_F64;
+    for (; status == EBM_OK && trainer->drained < steps; trainer->drained++) {
+        double *to = trainer->rows + trainer->n_rows++ * width;
+        int64_t from = trainer->drained % HISTORY_CHUNK * width;
+        for (int64_t k = 0; k < width; k++)
+            to[k] = wide ? ((double *)host)[from + k] : (double)((float *)host)[from + k];
+    }
+    ebm__free(host);
+    return status;
+}
+
+/* ---- the guard --------------------------------------------------------------------------- */
+
+/* NUMERIC if a step was bad. */
+static ebm_status check_guard(const ebm_trainer *trainer)
+{
+    int32_t step = 0, term = 0, param = 0;
+    EBM_TRY(read_word(trainer, "guard.step", &step));
+    if (step == 0) return EBM_OK;
+    EBM_TRY(read_word(trainer, "guard.term", &term));
+    EBM_TRY(read_word(trainer, "guard.param", &param));
+    const char *name = trainer->spec.estimator->options.owner;
+    const char *what = term >= 1 && term <= trainer->n_terms ? trainer->term[term - 1] : "value";
+    bool named = param >= 1 && param <= trainer->params.n && strcmp(what, "gradient") == 0;
+    return ebm_fail(
+        EBM_NUMERIC,
+        "%s: step %d: got a %s%s%s that is not finite or too large; the arrays are "
+        "those of step %d (try a lower learning_rate, a smaller step_size, or more l2)",
+        name, (int)step, what, named ? " of " : "",
+        named ? trainer->params.at[param - 1].name : "", (int)step - 1);
+}
+
+ebm_status ebm_trainer_clear(ebm_trainer *trainer, const uint32_t *key)
+{
+    int32_t zero = 0;
+    EBM_TRY(write_array(trainer, "guard.step", &zero, sizeof zero));
+    EBM_TRY(write_array(trainer, "guard.term", &zero, sizeof zero));
+    EBM_TRY(write_array(trainer, "guard.param", &zero, sizeof zero));
+    return key ? write_array(trainer, "key", key, 2 * sizeof *key) : EBM_OK;
+}
+
+/* ---- the loop ---------------------------------------------------------------------------- */
+
+typedef struct watch {
+    ebm_trainer *trainer;
+    const ebm_poll *poll;
+    ebm_status status; /* why it stopped, if not by the poll */
+} watch;
+
+static bool stop(void *context)
+{
+    watch *w = context;
+    w->status = drain(w->trainer);
+    if (w->status == EBM_OK) w->status = check_guard(w->trainer);
+    if (w->status != EBM_OK) return true;
+    return w->poll && w->poll->stop(w->poll->context);
+}
+
+ebm_status ebm_trainer_run(ebm_trainer *trainer, int64_t n, const ebm_poll *poll)
+{
+    if (!trainer->program)
+        return ebm_fail(EBM_STATE, "%s: run before there is data",
+                        trainer->spec.estimator->options.owner);
+    watch w = {.trainer = trainer, .poll = poll};
+    ebm_poll own = {.stop = stop, .context = &w};
+    EBM_TRY(check_guard(trainer));
+    for (int64_t left = n, done; left > 0; left -= done) {
+        int64_t room = HISTORY_CHUNK - (ebm_trainer_steps(trainer) - trainer->drained);
+        ebm_status status = ebm_program_run(trainer->program, left < room ? left : room, &own,
+                                            &done);
+        EBM_TRY(drain(trainer));
+        EBM_TRY(check_guard(trainer));
+        EBM_TRY(w.status);
+        EBM_TRY(status);
+    }
+    return EBM_OK;
+}

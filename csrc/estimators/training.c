@@ -1,0 +1,301 @@
+#include "estimators/training.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "ops/ops.h"
+
+struct ebm_training_change {
+    char name[EBM_NAME_SIZE];
+    ebm_ref value; /* the new array, or its new rows */
+    ebm_ref slots; /* EBM_NONE for a whole array */
+};
+
+/* ---- life -------------------------------------------------------------------------------- */
+
+ebm_status ebm_training_open(ebm_training *t)
+{
+    EBM_TRY(ebm_stage_init(&t->stage, t->state));
+    t->g = t->stage.graph;
+    t->refs = ebm__alloc((size_t)t->params->n, sizeof *t->refs);
+    if (!t->refs) return EBM_NOMEM;
+    ebm_params_read(t->params, &t->stage, "params", t->refs);
+    t->x = ebm_stage_read(&t->stage, "batch.x");
+    t->step = ebm_stage_read(&t->stage, "step");
+    t->key = ebm_fold_in(t->g, ebm_stage_read(&t->stage, "key"), t->step);
+    return ebm_graph_status(t->g);
+}
+
+void ebm_training_fini(ebm_training *t)
+{
+    ebm_stage_fini(&t->stage);
+    ebm__free(t->refs);
+    ebm__free(t->changes);
+    t->refs = NULL;
+    t->changes = NULL;
+}
+
+/* ---- what estimators say ----------------------------------------------------------------- */
+
+static void note(ebm_training *t, ebm_named_ref *list, int32_t *n, const char *name, ebm_ref ref)
+{
+    if (ref == EBM_POISON) return;
+    if (*n == EBM_TRAINING_MAX)
+        ebm_graph_fail(t->g, EBM_INTERNAL, "training: '%s': more than %d names", name,
+                       EBM_TRAINING_MAX);
+    else
+        list[(*n)++] = (ebm_named_ref){name, ref};
+}
+
+void ebm_training_metric(ebm_training *t, const char *name, ebm_ref value)
+{
+    note(t, t->metric, &t->n_metrics, name, value);
+}
+
+static ebm_ref all_finite(ebm_graph *g, ebm_ref value)
+{
+    return ebm_all(g, ebm_isfinite(g, value), EBM_ALL_AXES, false);
+}
+
+void ebm_training_check(ebm_training *t, const char *term, ebm_ref value)
+{
+    note(t, t->check, &t->n_checks, term, all_finite(t->g, value));
+}
+
+void ebm_training_bound(ebm_training *t, const char *term, ebm_ref value, double limit)
+{
+    ebm_graph *g = t->g;
+    ebm_ref inside = ebm_less_equal(g, ebm_abs(g, value), ebm_scalar_like(g, value, limit));
+    note(t, t->check, &t->n_checks, term, ebm_all(g, inside, EBM_ALL_AXES, false));
+}
+
+ebm_ref ebm_training_array(ebm_training *t, const char *name, ebm_dtype dtype,
+                           const ebm_shape *shape)
+{
+    if (ebm_state_find(t->state, name) < 0) {
+        ebm_status status = ebm_state_add(t->state, name, dtype, shape);
+        if (status != EBM_OK) return ebm_graph_failed(t->g, status);
+    }
+    ebm_ref array = ebm_stage_read(&t->stage, name);
+    ebm_shape got = ebm_ref_shape(t->g, array);
+    if (array == EBM_POISON || ebm_shape_equal(&got, shape)) return array;
+    char had[128], wanted[128];
+    return ebm_graph_fail(t->g, EBM_SHAPE, "training: '%s': got %s, expected %s", name,
+                          ebm_shape_text(&got, had, sizeof had),
+                          ebm_shape_text(shape, wanted, sizeof wanted));
+}
+
+static void change(ebm_training *t, const char *name, ebm_ref value, ebm_ref slots)
+{
+    if (value == EBM_POISON || slots == EBM_POISON) return;
+    ebm_status status = ebm__grow(&t->changes, &t->capacity, t->n_changes + 1,
+                                  sizeof *t->changes);
+    if (status != EBM_OK) {
+        ebm_graph_failed(t->g, status);
+        return;
+    }
+    struct ebm_training_change *new = &t->changes[t->n_changes++];
+    snprintf(new->name, sizeof new->name, "%s", name);
+    new->value = value;
+    new->slots = slots;
+}
+
+void ebm_training_commit(ebm_training *t, const char *name, ebm_ref value)
+{
+    change(t, name, value, EBM_NONE);
+}
+
+void ebm_training_put(ebm_training *t, const char *name, ebm_ref slots, ebm_ref rows)
+{
+    change(t, name, rows, slots);
+}
+
+/* ---- descent ----------------------------------------------------------------------------- */
+
+/* The squared norms of the gradients, (n,). */
+static ebm_ref squared_norms(ebm_graph *g, const ebm_ref *grads, int64_t n)
+{
+    ebm_shape one = EBM_DIMS(1);
+    ebm_ref *norms = ebm__alloc((size_t)n, sizeof *norms);
+    if (!norms) return ebm_graph_failed(g, EBM_NOMEM);
+    for (int64_t k = 0; k < n; k++)
+        norms[k] = ebm_reshape(g, ebm_sum_all(g, ebm_square(g, grads[k])), &one);
+    ebm_ref all = ebm_concat(g, norms, (int32_t)n, 0);
+    ebm__free(norms);
+    return all;
+}
+
+/* What the gradients are multiplied with so that their norm is at most clip_norm; EBM_ONE if
+ * that is off. */
+static ebm_ref clip_factor(const ebm_training *t, ebm_ref norm)
+{
+    if (isnan(t->options->clip_norm)) return EBM_ONE;
+    ebm_ref limit = ebm_scalar_like(t->g, norm, t->options->clip_norm);
+    return ebm_minimum(t->g, ebm_div(t->g, limit, norm), ebm_scalar_like(t->g, norm, 1.0));
+}
+
+static void average(ebm_training *t, const char *name, ebm_ref updated)
+{
+    ebm_graph *g = t->g;
+    char average_name[EBM_NAME_SIZE];
+    double keep = t->options->ema;
+    if (ebm_state_find(t->state, ebm_name_join(average_name, "ema", name)) < 0) return;
+    ebm_ref old = ebm_stage_read(&t->stage, average_name);
+    ebm_training_commit(t, average_name,
+                        ebm_add(g, ebm_scale(g, old, keep), ebm_scale(g, updated, 1.0 - keep)));
+}
+
+/* The update of one parameter; returns its new value. */
+static ebm_ref update(ebm_training *t, const char *name, ebm_ref rate, ebm_ref number,
+                      ebm_ref param, ebm_ref grad)
+{
+    const ebm_optimizer_kind *kind = t->optimizer;
+    ebm_ref slots[EBM_OPTIMIZER_MAX_SLOTS], next[EBM_OPTIMIZER_MAX_SLOTS];
+    char slot_name[EBM_OPTIMIZER_MAX_SLOTS][EBM_NAME_SIZE];
+    ebm_shape shape = ebm_ref_shape(t->g, param);
+    for (int32_t s = 0; s < kind->n_slots; s++) {
+        snprintf(slot_name[s], EBM_NAME_SIZE, "%s.%s.%s", kind->options.owner, kind->slot[s],
+                 name);
+        slots[s] = ebm_training_array(t, slot_name[s], ebm_ref_dtype(t->g, param), &shape);
+    }
+    ebm_ref decayed = ebm_add(t->g, grad, ebm_scale(t->g, param, t->options->weight_decay));
+    ebm_ref updated = kind->update(t->optimizer_options, t->g, rate, number, param,
+                                   t->options->weight_decay > 0.0 ? decayed : grad, slots, next);
+    for (int32_t s = 0; s < kind->n_slots; s++) ebm_training_commit(t, slot_name[s], next[s]);
+    ebm_training_commit(t, name, updated);
+    average(t, name, updated);
+    return updated;
+}
+
+static void update_all(ebm_training *t, const ebm_params *params, const char *prefix,
+                       const ebm_ref *refs, const ebm_ref *grads, ebm_ref factor)
+{
+    ebm_graph *g = t->g;
+    ebm_ref rate = ebm_stage_read(&t->stage, "rate"), finite = EBM_NONE;
+    ebm_ref count = ebm_add(g, t->step, ebm_scalar(g, EBM_I32, 1.0));
+    ebm_ref number = ebm_cast(g, count, params->dtype);
+    char name[EBM_NAME_SIZE];
+    for (int64_t k = 0; k < params->n; k++) {
+        ebm_ref grad = factor == EBM_ONE ? grads[k] : ebm_mul(g, grads[k], factor);
+        ebm_ref updated = update(t, ebm_name_join(name, prefix, params->at[k].name), rate,
+                                 number, refs[k], grad);
+        ebm_ref good = all_finite(g, updated);
+        finite = finite == EBM_NONE ? good : ebm_logical_and(g, finite, good);
+    }
+    note(t, t->check, &t->n_checks, "parameter", finite);
+}
+
+void ebm_training_descend(ebm_training *t, const ebm_params *params, const char *prefix,
+                          const ebm_ref *refs, ebm_ref loss)
+{
+    ebm_graph *g = t->g;
+    if (loss == EBM_POISON) return;
+    ebm_ref *grads = ebm__alloc((size_t)params->n, sizeof *grads);
+    if (!grads || t->n_groups == EBM_TRAINING_MAX) {
+        ebm_graph_failed(g, grads ? ebm_fail(EBM_INTERNAL, "training: too many groups")
+                                  : EBM_NOMEM);
+        ebm__free(grads);
+        return;
+    }
+    ebm_vjp(g, &loss, NULL, 1, refs, (int32_t)params->n, grads);
+    ebm_ref norms = squared_norms(g, grads, params->n);
+    ebm_ref norm = ebm_sqrt(g, ebm_sum_all(g, norms));
+    ebm_training_metric(t, "grad_norm", norm);
+    ebm_training_check(t, "gradient", norms);
+    t->group[t->n_groups].params = params;
+    t->group[t->n_groups++].norms = norms;
+    update_all(t, params, prefix, refs, grads, clip_factor(t, norm));
+    ebm__free(grads);
+}
+
+/* ---- the gate ---------------------------------------------------------------------------- */
+
+static ebm_ref integer(ebm_graph *g, int64_t value)
+{
+    return ebm_scalar(g, EBM_I32, (double)value);
+}
+
+/* The number, from 1, of the first check that failed; 0 if none did. */
+static ebm_ref first_bad_term(const ebm_training *t)
+{
+    ebm_ref term = integer(t->g, 0);
+    for (int32_t k = t->n_checks - 1; k >= 0; k--)
+        term = ebm_select(t->g, t->check[k].ref, term, integer(t->g, k + 1));
+    return term;
+}
+
+/* The number, from 1 and through all groups, of the first parameter with a bad gradient; 0. */
+static ebm_ref first_bad_param(const ebm_training *t)
+{
+    ebm_graph *g = t->g;
+    ebm_ref found = integer(g, 0), zero = integer(g, 0);
+    int64_t before = 0;
+    for (int32_t k = 0; k < t->n_groups; k++) {
+        ebm_ref bad = ebm_logical_not(g, ebm_isfinite(g, t->group[k].norms));
+        ebm_ref at = ebm_argmax(g, ebm_cast(g, bad, EBM_I32), 0);
+        ebm_ref here = ebm_logical_and(g, ebm_any(g, bad, EBM_ALL_AXES, false),
+                                       ebm_equal(g, found, zero));
+        found = ebm_select(g, here, ebm_add(g, at, integer(g, before + 1)), found);
+        before += t->group[k].params->n;
+    }
+    return found;
+}
+
+/* Writes the guard and returns whether this step counts. */
+static ebm_ref write_guard(ebm_training *t)
+{
+    ebm_graph *g = t->g;
+    ebm_shape scalar = EBM_SCALAR;
+    const char *names[3] = {"guard.step", "guard.term", "guard.param"};
+    ebm_ref old[3], zero = integer(g, 0), term = first_bad_term(t);
+    for (int k = 0; k < 3; k++) old[k] = ebm_training_array(t, names[k], EBM_I32, &scalar);
+    ebm_ref open = ebm_equal(g, old[0], zero);
+    ebm_ref trips = ebm_logical_and(g, open, ebm_logical_not(g, ebm_equal(g, term, zero)));
+    ebm_ref new[3] = {ebm_add(g, t->step, integer(g, 1)), term, first_bad_param(t)};
+    for (int k = 0; k < 3; k++)
+        ebm_stage_write(&t->stage, names[k], ebm_select(g, trips, new[k], old[k]));
+    return ebm_logical_and(g, open, ebm_equal(g, term, zero));
+}
+
+static void write_changes(ebm_training *t, ebm_ref open)
+{
+    ebm_graph *g = t->g;
+    for (int64_t k = 0; k < t->n_changes; k++) {
+        const struct ebm_training_change *c = &t->changes[k];
+        ebm_ref old = ebm_stage_read(&t->stage, c->name);
+        if (c->slots == EBM_NONE) {
+            ebm_stage_write(&t->stage, c->name, ebm_select(g, open, c->value, old));
+            continue;
+        }
+        ebm_ref rows = ebm_select(g, open, c->value, ebm_take(g, old, c->slots, 0));
+        ebm_stage_write(&t->stage, c->name, ebm_put(g, old, c->slots, rows));
+    }
+}
+
+/* Ungated: the row of a step that failed is written again by the next one. */
+static void write_metrics(ebm_training *t, int64_t chunk)
+{
+    ebm_graph *g = t->g;
+    ebm_shape history = EBM_DIMS(chunk, t->n_metrics), one = EBM_DIMS(1),
+              row = EBM_DIMS(1, t->n_metrics);
+    ebm_dtype dtype = t->params->dtype;
+    ebm_ref values[EBM_TRAINING_MAX];
+    for (int32_t k = 0; k < t->n_metrics; k++)
+        values[k] = ebm_reshape(g, ebm_cast(g, t->metric[k].ref, dtype), &one);
+    ebm_state_remove(t->state, "metrics.history");
+    ebm_ref all = ebm_training_array(t, "metrics.history", dtype, &history);
+    ebm_ref place = ebm_reshape(g, ebm_mod(g, t->step, integer(g, chunk)), &one);
+    ebm_ref values_row = ebm_reshape(g, ebm_concat(g, values, t->n_metrics, 0), &row);
+    ebm_stage_write(&t->stage, "metrics.history", ebm_put(g, all, place, values_row));
+}
+
+ebm_status ebm_training_close(ebm_training *t, int64_t chunk)
+{
+    EBM_TRY(ebm_graph_status(t->g));
+    if (t->n_metrics > 0) write_metrics(t, chunk);
+    ebm_ref open = write_guard(t);
+    ebm_training_commit(t, "step", ebm_add(t->g, t->step, integer(t->g, 1)));
+    write_changes(t, open);
+    return ebm_graph_status(t->g);
+}

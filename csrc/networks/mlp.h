@@ -1,0 +1,20 @@
+/* mlp.h - dense layers on flattened rows: the energy of the papers' toy problems and tables. */
+#ifndef EBM_NETWORKS_MLP_H
+#define EBM_NETWORKS_MLP_H
+
+#include "networks/layers.h"
+#include "networks/network.h"
+
+/* clang-format off */
+#define EBM_MLP_OPTIONS(X, S)                                                                    \
+    X(S, INTS,   hidden,     0, 1, 1 << 24, "128 128",            "widths of the hidden layers") \
+    X(S, CHOICE, activation, 0, 0, 0,       EBM_ACTIVATION_WORDS, "between the layers")
+/* clang-format on */
+
+typedef struct ebm_mlp_options {
+    EBM_MLP_OPTIONS(EBM_OPTION_FIELD, )
+} ebm_mlp_options;
+
+extern const ebm_network_kind ebm__network_mlp;
+
+#endif

@@ -1,0 +1,84 @@
+#include "networks/network.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define NETWORK(id) extern const ebm_network_kind ebm__network_##id;
+#include "networks/networks.def"
+
+static const ebm_network_kind *const kinds[] = {
+#define NETWORK(id) &ebm__network_##id,
+#include "networks/networks.def"
+    NULL,
+};
+
+struct ebm_network {
+    const ebm_network_kind *kind;
+    void *options;
+};
+
+const ebm_network_kind *ebm_network_at(int32_t index)
+{
+    return kinds[index];
+}
+
+const ebm_network_kind *ebm_network_find(const char *name)
+{
+    char known[256] = "";
+    for (size_t i = 0, used = 0; kinds[i] && used < sizeof known; i++) {
+        if (strcmp(kinds[i]->options.owner, name) == 0) return kinds[i];
+        used += (size_t)snprintf(known + used, sizeof known - used, " %s",
+                                 kinds[i]->options.owner);
+    }
+    ebm_fail(EBM_VALUE, "network: got '%s', expected one of:%s", name, known);
+    return NULL;
+}
+
+ebm_status ebm_network_new(ebm_network **out, const ebm_network_kind *kind, const void *options)
+{
+    if (options) EBM_TRY(ebm_options_check(&kind->options, options));
+    ebm_network *network = ebm__alloc(1, sizeof *network);
+    void *copy = network ? ebm__alloc(1, kind->options.size) : NULL;
+    if (!copy) {
+        ebm__free(network);
+        return EBM_NOMEM;
+    }
+    if (options)
+        memcpy(copy, options, kind->options.size);
+    else
+        ebm_options_init(&kind->options, copy);
+    *network = (ebm_network){kind, copy};
+    *out = network;
+    return EBM_OK;
+}
+
+void ebm_network_free(ebm_network *network)
+{
+    if (!network) return;
+    ebm__free(network->options);
+    ebm__free(network);
+}
+
+const ebm_network_kind *ebm_network_get_kind(const ebm_network *network)
+{
+    return network->kind;
+}
+
+const void *ebm_network_options(const ebm_network *network)
+{
+    return network->options;
+}
+
+static ebm_ref build(const void *context, const ebm_scope *scope, ebm_graph *graph, ebm_ref x)
+{
+    const ebm_network *network = context;
+    return network->kind->build(network->options, scope, graph, x);
+}
+
+ebm_energy ebm_network_energy(const ebm_network *network)
+{
+    return (ebm_energy){build, network, network->kind->rows_independent,
+                        network->kind->options.owner};
+}

@@ -1,0 +1,268 @@
+/* bound.c - the type Bound: a network bound to a shape, with arrays of its own. */
+#include "python/bound.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "python/convert.h"
+#include "python/error.h"
+#include "python/graph.h"
+#include "python/options.h"
+#include "python/poll.h"
+
+/* ---- what other files use ---------------------------------------------------------------- */
+
+ebm_network *ebm__py_network(PyObject *self, PyObject *pair)
+{
+    const char *name;
+    PyObject *dict;
+    if (ebm__py_kind(pair, &name, &dict) < 0) return NULL;
+    const ebm_network_kind *kind = ebm_network_find(name);
+    if (!kind) {
+        ebm__py_raise(self, EBM_VALUE);
+        return NULL;
+    }
+    void *options = ebm__py_options_new(self, dict, &kind->options);
+    if (!options) return NULL;
+    ebm_network *network = NULL;
+    ebm_status status = ebm_network_new(&network, kind, options);
+    ebm__free(options);
+    if (status != EBM_OK) ebm__py_raise(self, status);
+    return network;
+}
+
+static ebm_ref build_function(const void *context, const ebm_scope *scope, ebm_graph *graph,
+                              ebm_ref x)
+{
+    (void)scope;
+    ebm_py_energy energy = *(const ebm_py_energy *)context;
+    return ebm__py_energy_build(&energy, graph, &x, 1);
+}
+
+int ebm__py_as_energy(PyObject *self, PyObject *object, ebm_dtype dtype,
+                      ebm_py_energy *function, ebm_energy *energy)
+{
+    ebm_py_state *state = ebm__py_state(self);
+    if (!state) return -1;
+    *function = (ebm_py_energy){0};
+    if (PyObject_TypeCheck(object, state->bound)) {
+        *energy = ebm_bound_energy(((ebm_py_bound *)object)->bound);
+        return 0;
+    }
+    if (ebm__py_energy_init(function, self, object, dtype) < 0) return -1;
+    *energy = (ebm_energy){build_function, function, true, "energy"};
+    return 0;
+}
+
+/* The part of `name` behind "<prefix>."; NULL if it begins otherwise. */
+static const char *behind(const char *name, const char *prefix)
+{
+    size_t length = strlen(prefix);
+    if (length == 0) return name;
+    return strncmp(name, prefix, length) == 0 && name[length] == '.' ? name + length + 1 : NULL;
+}
+
+PyObject *ebm__py_state_dict(ebm_state *state, const char *prefix)
+{
+    PyObject *dict = PyDict_New();
+    for (int32_t i = 0; dict && i < ebm_state_count(state); i++) {
+        const char *name = behind(ebm_state_name(state, i), prefix);
+        if (!name) continue;
+        PyObject *array = ebm__py_from_tensor(ebm_state_tensor(state, i));
+        if (!array || PyDict_SetItemString(dict, name, array) < 0) Py_CLEAR(dict);
+        Py_XDECREF(array);
+    }
+    return dict;
+}
+
+static int add_like(PyObject *self, ebm_state *state, const char *name, PyObject *value)
+{
+    ebm_dtype dtype;
+    ebm_shape shape;
+    PyArrayObject *array = ebm__py_array_any(self, value, name);
+    if (!array) return -1;
+    int result = ebm__py_array_dtype(array, &dtype, name);
+    if (result == 0) result = ebm__py_array_shape(array, &shape, name);
+    if (result == 0) {
+        ebm_status status = ebm_state_add(state, name, dtype, &shape);
+        if (status != EBM_OK) ebm__py_raise(self, status), result = -1;
+    }
+    Py_DECREF(array);
+    return result;
+}
+
+static int update_one(PyObject *self, ebm_state *state, const char *name, PyObject *value,
+                      bool add)
+{
+    if (add && ebm_state_find(state, name) < 0 && add_like(self, state, name, value) < 0)
+        return -1;
+    int32_t index = ebm_state_find(state, name);
+    if (index < 0) {
+        PyErr_Format(PyExc_ValueError, "unknown array '%s'", name);
+        return -1;
+    }
+    const ebm_tensor *tensor = ebm_state_tensor(state, index);
+    PyArrayObject *array = ebm__py_array(self, value, tensor->dtype, &tensor->shape, name);
+    if (!array) return -1;
+    ebm_status status = ebm_state_write(state, index, PyArray_DATA(array),
+                                        ebm_tensor_bytes(tensor));
+    Py_DECREF(array);
+    if (status != EBM_OK) ebm__py_raise(self, status);
+    return status == EBM_OK ? 0 : -1;
+}
+
+int ebm__py_state_update(PyObject *self, ebm_state *state, const char *prefix, PyObject *dict,
+                         bool add)
+{
+    PyObject *name_object, *value;
+    Py_ssize_t at = 0;
+    char full[EBM_NAME_SIZE];
+    while (PyDict_Next(dict, &at, &name_object, &value)) {
+        const char *name = PyUnicode_AsUTF8(name_object);
+        if (!name) return -1;
+        if (prefix[0]) name = ebm_name_join(full, prefix, name);
+        if (update_one(self, state, name, value, add) < 0) return -1;
+    }
+    return 0;
+}
+
+/* ---- the type ---------------------------------------------------------------------------- */
+
+static ebm_bound *bound_of(PyObject *self)
+{
+    return ((ebm_py_bound *)self)->bound;
+}
+
+static void bound_dealloc(PyObject *self)
+{
+    ebm_bound_free(bound_of(self));
+    ebm__py_free(self);
+}
+
+static PyObject *bound_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    PyObject *pair, *row_object, *dtype_object, *key_object;
+    ebm_shape row;
+    ebm_dtype dtype;
+    uint32_t key[2];
+    if (keywords && PyDict_GET_SIZE(keywords)) {
+        PyErr_SetString(PyExc_TypeError, "Bound() takes no keyword arguments");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(args, "OOOO:Bound", &pair, &row_object, &dtype_object, &key_object))
+        return NULL;
+    if (ebm__py_shape(row_object, &row, "shape") < 0 ||
+        ebm__py_dtype(dtype_object, &dtype) < 0 || ebm__py_key(key_object, key) < 0)
+        return NULL;
+    PyObject *self = type->tp_alloc(type, 0);
+    if (!self) return NULL;
+    ebm_network *network = ebm__py_network(self, pair);
+    if (!network) goto failed;
+    ebm_status status = ebm_bound_new(&((ebm_py_bound *)self)->bound, network, &row, dtype,
+                                      ebm_device_cpu(), key);
+    ebm_network_free(network);
+    if (status == EBM_OK) return self;
+    ebm__py_raise(self, status);
+failed:
+    Py_DECREF(self);
+    return NULL;
+}
+
+/* run(x): energies of rows, as an array. */
+static PyObject *bound_run(PyObject *self, PyObject *object)
+{
+    ebm_bound *bound = bound_of(self);
+    ebm_shape rows;
+    ebm_dtype dtype = ebm_bound_params(bound)->dtype;
+    PyArrayObject *x = ebm__py_array(self, object, dtype, NULL, "x");
+    if (!x) return NULL;
+    PyObject *e = NULL;
+    int64_t n = PyArray_NDIM(x) > 0 ? PyArray_DIM(x, 0) : 1;
+    ebm_status status = ebm_rows_shape(&rows, n, ebm_bound_row(bound));
+    PyArrayObject *checked = NULL;
+    if (status == EBM_OK) checked = ebm__py_array(self, (PyObject *)x, dtype, &rows, "x");
+    if (checked) {
+        ebm_shape shape = EBM_DIMS(n);
+        e = ebm__py_empty(dtype, &shape);
+    }
+    if (e) {
+        ebm_py_run run;
+        void *out = PyArray_DATA((PyArrayObject *)e);
+        ebm__py_run_begin(&run, NULL);
+        status = ebm_bound_run(bound, PyArray_DATA(checked), n, out, &run.poll);
+        ebm__py_run_end(&run);
+    }
+    if (status != EBM_OK) {
+        ebm__py_raise(self, status);
+        Py_CLEAR(e);
+    }
+    Py_XDECREF(checked);
+    Py_DECREF(x);
+    return e;
+}
+
+/* build(node): the energies as a node of the same graph. */
+static PyObject *bound_build(PyObject *self, PyObject *object)
+{
+    ebm_py_state *state = ebm__py_state(self);
+    if (!state) return NULL;
+    if (!PyObject_TypeCheck(object, state->node)) {
+        PyErr_Format(PyExc_TypeError, "a traced array is expected, got %s",
+                     Py_TYPE(object)->tp_name);
+        return NULL;
+    }
+    ebm_py_node *node = (ebm_py_node *)object;
+    if (!ebm__py_graph_get(state, (PyObject *)node->graph)) return NULL;
+    ebm_energy energy = ebm_bound_energy(bound_of(self));
+    ebm_ref e = ebm_energy_build(&energy, NULL, node->graph->graph, node->ref);
+    return ebm__py_node_new(node->graph, e, false);
+}
+
+static PyObject *bound_get(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return ebm__py_state_dict(ebm_bound_state(bound_of(self)), "params");
+}
+
+static PyObject *bound_set(PyObject *self, PyObject *dict)
+{
+    if (!PyDict_Check(dict)) {
+        PyErr_SetString(PyExc_TypeError, "a dict of arrays is expected");
+        return NULL;
+    }
+    if (ebm__py_state_update(self, ebm_bound_state(bound_of(self)), "params", dict, false) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"run", bound_run, METH_O,
+     "run($self, x, /)\n--\n\nEnergies of rows of exactly this shape and dtype."},
+    {"build", bound_build, METH_O, "build($self, node, /)\n--\n\nEnergies of a traced array."},
+    {"get", bound_get, METH_NOARGS, "get($self)\n--\n\nA dict of copies of the parameters."},
+    {"set", bound_set, METH_O, "set($self, arrays, /)\n--\n\nWrites parameters by name."},
+    {0},
+};
+
+static PyType_Slot slots[] = {
+    EBM_PY_SLOT(Py_tp_new, bound_new),
+    EBM_PY_SLOT(Py_tp_dealloc, bound_dealloc),
+    {Py_tp_doc,
+     "Bound(network, shape, dtype, key)\n--\n\n"
+     "A network (kind, options) bound to the shape of a row, with arrays of its own."},
+    {Py_tp_methods, methods},
+    {0, NULL},
+};
+
+static PyType_Spec spec = {
+    .name = "ebmlib._core.Bound",
+    .basicsize = sizeof(ebm_py_bound),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = slots,
+};
+
+int ebm__py_add_bound(PyObject *module)
+{
+    ebm_py_state *state = PyModule_GetState(module);
+    return ebm__py_add_type(module, &spec, &state->bound);
+}

@@ -1,0 +1,178 @@
+/* module.c - ebmlib._core: multi-phase initialisation and the module's state. */
+#define EBM_PY_IMPORTS_NUMPY
+#include "python/module.h"
+
+#include "base/threads.h"
+#include "python/error.h"
+#include "tensor/device.h"
+
+static PyObject *set_array_type(PyObject *module, PyObject *type)
+{
+    ebm_py_state *state = PyModule_GetState(module);
+    if (!PyType_Check(type) || !PyType_IsSubtype((PyTypeObject *)type, state->node)) {
+        PyErr_SetString(PyExc_TypeError, "set_array_type: a subclass of Node is expected");
+        return NULL;
+    }
+    Py_INCREF(type);
+    Py_XSETREF(state->array, (PyTypeObject *)type);
+    Py_RETURN_NONE;
+}
+
+static PyObject *isa(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    return PyUnicode_FromString(ebm_cpu_isa());
+}
+
+static PyObject *set_isa(PyObject *module, PyObject *name)
+{
+    const char *text = PyUnicode_AsUTF8(name);
+    if (!text) return NULL;
+    EBM_PY_TRY(module, ebm_cpu_set_isa(text));
+    Py_RETURN_NONE;
+}
+
+static PyObject *num_threads(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    return PyLong_FromLong(ebm_num_threads());
+}
+
+static PyObject *set_num_threads(PyObject *module, PyObject *number)
+{
+    int overflow;
+    long n = PyLong_AsLongAndOverflow(number, &overflow);
+    if (n == -1 && PyErr_Occurred()) return NULL;
+    if (overflow || n < 0 || n > INT_MAX)
+        return PyErr_Format(PyExc_ValueError,
+                            "set_num_threads: got %R, expected 0 (the default) or more", number);
+    (void)module;
+    ebm_set_num_threads((int)n);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef module_functions[] = {
+    {"set_array_type", set_array_type, METH_O,
+     "set_array_type($module, cls, /)\n--\n\nThe subclass of Node to make instances of."},
+    {"isa", isa, METH_NOARGS, "isa($module, /)\n--\n\nThe instruction set in use."},
+    {"set_isa", set_isa, METH_O, "set_isa($module, name, /)\n--\n\nChange it; for tests."},
+    {"num_threads", num_threads, METH_NOARGS,
+     "num_threads($module, /)\n--\n\nThreads that kernels use, the calling one counted in."},
+    {"set_num_threads", set_num_threads, METH_O,
+     "set_num_threads($module, n, /)\n--\n\nChange it; 0 is the default: EBMLIB_NUM_THREADS, or the "
+     "processors at hand."},
+    {0},
+};
+
+static int module_exec(PyObject *module)
+{
+    ebm_py_state *state = PyModule_GetState(module);
+    if (PyArray_ImportNumPyAPI() < 0) return -1;
+    if (ebm__py_errors_init(state) < 0) return -1;
+#define EBM_PY_ADD(name) \
+    if (ebm__py_add_##name(module) < 0) return -1;
+    EBM_PY_PARTS(EBM_PY_ADD)
+#undef EBM_PY_ADD
+    return 0;
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    ebm_py_state *state = PyModule_GetState(module);
+#define EBM_PY_VISIT(name) Py_VISIT(state->name);
+    EBM_PY_TYPES(EBM_PY_VISIT)
+#undef EBM_PY_VISIT
+    Py_VISIT(state->array);
+    for (int i = 0; i < EBM_STATUS_COUNT; i++) Py_VISIT(state->exception[i]);
+    return 0;
+}
+
+static int module_clear(PyObject *module)
+{
+    ebm_py_state *state = PyModule_GetState(module);
+#define EBM_PY_CLEAR(name) Py_CLEAR(state->name);
+    EBM_PY_TYPES(EBM_PY_CLEAR)
+#undef EBM_PY_CLEAR
+    Py_CLEAR(state->array);
+    for (int i = 0; i < EBM_STATUS_COUNT; i++) Py_CLEAR(state->exception[i]);
+    return 0;
+}
+
+static void module_free(void *module)
+{
+    module_clear(module);
+}
+
+static PyModuleDef_Slot slots[] = {EBM_PY_SLOT(Py_mod_exec, module_exec), {0, NULL}};
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "ebmlib._core",
+    .m_doc = "The C core: graphs, their derivatives, and compiled plans.",
+    .m_size = sizeof(ebm_py_state),
+    .m_methods = module_functions,
+    .m_slots = slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC PyInit__core(void);
+PyMODINIT_FUNC PyInit__core(void)
+{
+    return PyModuleDef_Init(&definition);
+}
+
+int ebm__py_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    if (!type) return -1;
+    *slot = (PyTypeObject *)type;
+    return PyModule_AddType(module, *slot);
+}
+
+int ebm__py_add_functions(PyObject *module, const char *name, PyMethodDef *functions)
+{
+    PyObject *space = PyObject_CallFunction((PyObject *)&PyType_Type, "s(){ss}", name,
+                                            "__module__", PyModule_GetName(module));
+    if (!space) return -1;
+    int status = PyModule_AddObjectRef(module, name, space);
+    for (PyMethodDef *function = functions; status == 0 && function->ml_name; function++) {
+        PyObject *object = PyCFunction_NewEx(function, module, NULL);
+        status = object ? PyObject_SetAttrString(space, function->ml_name, object) : -1;
+        Py_XDECREF(object);
+    }
+    Py_DECREF(space);
+    return status;
+}
+
+PyObject *ebm__py_module(PyObject *self)
+{
+    if (PyModule_Check(self)) return self;
+#if PY_VERSION_HEX >= 0x030B0000
+    return PyType_GetModuleByDef(Py_TYPE(self), &definition);
+#else
+    PyObject *mro = Py_TYPE(self)->tp_mro;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(mro); i++) {
+        PyTypeObject *type = (PyTypeObject *)PyTuple_GET_ITEM(mro, i);
+        if (!PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE)) continue;
+        PyObject *module = ((PyHeapTypeObject *)type)->ht_module;
+        if (module && PyModule_GetDef(module) == &definition) return module;
+    }
+    PyErr_SetString(PyExc_TypeError, "not an object of ebmlib._core");
+    return NULL;
+#endif
+}
+
+ebm_py_state *ebm__py_state(PyObject *self)
+{
+    PyObject *module = ebm__py_module(self);
+    return module ? PyModule_GetState(module) : NULL;
+}
+
+void ebm__py_free(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}

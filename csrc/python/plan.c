@@ -1,0 +1,232 @@
+/* plan.c - the type Plan: a compiled graph that is called with arrays.
+ *
+ * Workload: thousands of calls a second from a few threads.  A call converts its arguments,
+ * runs without the GIL in a workspace of its own, and gives fresh arrays.  Workspaces are kept
+ * in a pool, one for each call that ever ran at the same time. */
+#include "plan/plan.h"
+
+#include "base/alloc.h"
+#include "python/convert.h"
+#include "python/error.h"
+#include "python/graph.h"
+#include "python/poll.h"
+
+/* What one call needs, made once and used again. */
+typedef struct call_space {
+    struct call_space *next;
+    ebm_workspace *workspace;
+    void **in, **out;  /* pointers for ebm_plan_run */
+    PyObject **arrays; /* the arguments as converted: strong during a call */
+} call_space;
+
+typedef struct ebm_py_plan {
+    PyObject_HEAD ebm_plan *plan;
+    int32_t n_args;   /* graph inputs that are not captured */
+    int32_t *input;   /* the graph input of each argument; owned */
+    call_space *idle; /* the pool; owned */
+} ebm_py_plan;
+
+static void space_free(call_space *space)
+{
+    if (!space) return;
+    ebm_workspace_free(space->workspace);
+    ebm__free(space->in);
+    ebm__free(space->out);
+    ebm__free(space->arrays);
+    ebm__free(space);
+}
+
+static ebm_status space_new(call_space **out, ebm_py_plan *self)
+{
+    call_space *space = ebm__alloc(1, sizeof *space);
+    if (!space) return EBM_NOMEM;
+    space->in = ebm__alloc((size_t)ebm_plan_n_inputs(self->plan), sizeof *space->in);
+    space->out = ebm__alloc((size_t)ebm_plan_n_outputs(self->plan), sizeof *space->out);
+    space->arrays = ebm__alloc((size_t)self->n_args, sizeof *space->arrays);
+    ebm_status status = EBM_NOMEM;
+    if (space->in && space->out && space->arrays)
+        status = ebm_workspace_new(&space->workspace, self->plan);
+    if (status != EBM_OK)
+        space_free(space);
+    else
+        *out = space;
+    return status;
+}
+
+/* ---- life -------------------------------------------------------------------------------- */
+
+static void plan_dealloc(PyObject *object)
+{
+    ebm_py_plan *self = (ebm_py_plan *)object;
+    while (self->idle) {
+        call_space *space = self->idle;
+        self->idle = space->next;
+        space_free(space);
+    }
+    ebm_plan_release(self->plan);
+    ebm__free(self->input);
+    ebm__py_free(object);
+}
+
+/* Which inputs of the graph a caller gives. */
+static int find_arguments(ebm_py_plan *self, const ebm_graph *graph)
+{
+    int32_t n = ebm_graph_n_inputs(graph);
+    self->input = ebm__alloc((size_t)n, sizeof *self->input);
+    if (!self->input) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (int32_t k = 0; k < n; k++)
+        if (!ebm_graph_input_tensor(graph, k)) self->input[self->n_args++] = k;
+    return 0;
+}
+
+static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"graph", "outs", "fuse", NULL};
+    PyObject *graph_object, *outs;
+    int fuse = 1;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO|$p:Plan", names, &graph_object, &outs,
+                                     &fuse))
+        return NULL;
+    ebm_py_plan *self = (ebm_py_plan *)type->tp_alloc(type, 0);
+    if (!self) return NULL;
+    ebm_py_state *state = ebm__py_state((PyObject *)self);
+    ebm_py_graph *graph = state ? ebm__py_graph_get(state, graph_object) : NULL;
+    ebm_ref *refs = NULL;
+    int32_t n = graph ? ebm__py_refs(state, outs, graph, &refs) : -1;
+    if (n < 0) goto failed;
+    ebm_plan_options options = {.device = ebm_device_cpu(), .fuse = fuse};
+    EBM_PY_TRY_TO((PyObject *)self, ebm_plan_new(&self->plan, graph->graph, refs, n, &options),
+                  failed);
+    if (find_arguments(self, graph->graph) < 0) goto failed;
+    ebm__free(refs);
+    return (PyObject *)self;
+failed:
+    ebm__free(refs);
+    Py_DECREF(self);
+    return NULL;
+}
+
+/* ---- a call ------------------------------------------------------------------------------ */
+
+/* Converts the arguments into space->arrays and space->in. */
+static int take_arguments(ebm_py_plan *self, call_space *space, PyObject *args)
+{
+    for (int32_t k = 0; k < self->n_args; k++) {
+        char what[32];
+        PyOS_snprintf(what, sizeof what, "argument %d", (int)k);
+        ebm_shape shape = ebm_plan_input_shape(self->plan, self->input[k]);
+        PyArrayObject *array = ebm__py_array((PyObject *)self, PyTuple_GET_ITEM(args, k),
+                                             ebm_plan_input_dtype(self->plan, self->input[k]),
+                                             &shape, what);
+        if (!array) return -1;
+        space->arrays[k] = (PyObject *)array;
+        space->in[self->input[k]] = PyArray_DATA(array);
+    }
+    return 0;
+}
+
+/* A tuple of fresh arrays, their memory in space->out. */
+static PyObject *make_results(ebm_py_plan *self, call_space *space)
+{
+    int32_t n = ebm_plan_n_outputs(self->plan);
+    PyObject *results = PyTuple_New(n);
+    for (int32_t k = 0; results && k < n; k++) {
+        ebm_shape shape = ebm_plan_output_shape(self->plan, k);
+        PyObject *array = ebm__py_empty(ebm_plan_output_dtype(self->plan, k), &shape);
+        if (array) {
+            PyTuple_SET_ITEM(results, k, array);
+            space->out[k] = PyArray_DATA((PyArrayObject *)array);
+        } else {
+            Py_CLEAR(results);
+        }
+    }
+    return results;
+}
+
+static PyObject *run(ebm_py_plan *self, call_space *space, PyObject *args)
+{
+    PyObject *results = NULL;
+    if (take_arguments(self, space, args) == 0) results = make_results(self, space);
+    if (results) {
+        ebm_py_run unlocked;
+        ebm__py_run_begin(&unlocked, NULL);
+        ebm_status status = ebm_plan_run(space->workspace, space->in, space->out, &unlocked.poll);
+        ebm__py_run_end(&unlocked);
+        if (status != EBM_OK) {
+            ebm__py_raise((PyObject *)self, status);
+            Py_CLEAR(results);
+        }
+    }
+    for (int32_t k = 0; k < self->n_args; k++) Py_CLEAR(space->arrays[k]);
+    return results;
+}
+
+static PyObject *plan_call(PyObject *object, PyObject *args, PyObject *keywords)
+{
+    ebm_py_plan *self = (ebm_py_plan *)object;
+    if (keywords && PyDict_GET_SIZE(keywords)) {
+        PyErr_SetString(PyExc_TypeError, "a plan takes no keyword arguments");
+        return NULL;
+    }
+    if (PyTuple_GET_SIZE(args) != self->n_args) {
+        PyErr_Format(PyExc_TypeError, "the plan takes %d arguments, got %zd", (int)self->n_args,
+                     PyTuple_GET_SIZE(args));
+        return NULL;
+    }
+    call_space *space = self->idle;
+    if (space)
+        self->idle = space->next;
+    else
+        EBM_PY_TRY(object, space_new(&space, self));
+    PyObject *results = run(self, space, args);
+    space->next = self->idle;
+    self->idle = space;
+    return results;
+}
+
+/* ---- attributes -------------------------------------------------------------------------- */
+
+static PyObject *get_n_kernels(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromLongLong(ebm_plan_n_kernels(((ebm_py_plan *)self)->plan));
+}
+
+static PyObject *get_arena_bytes(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromSize_t(ebm_plan_arena_bytes(((ebm_py_plan *)self)->plan));
+}
+
+static PyGetSetDef attributes[] = {
+    {"n_kernels", get_n_kernels, NULL, "Kernels that a run starts.", NULL},
+    {"arena_bytes", get_arena_bytes, NULL, "Bytes of a run's workspace.", NULL},
+    {0},
+};
+
+static PyType_Slot slots[] = {
+    EBM_PY_SLOT(Py_tp_new, plan_new),
+    EBM_PY_SLOT(Py_tp_dealloc, plan_dealloc),
+    EBM_PY_SLOT(Py_tp_call, plan_call),
+    {Py_tp_doc,
+     "Plan(graph, outs, *, fuse=True)\n--\n\n"
+     "A compiled graph: called with an array for each input, gives a tuple of arrays."},
+    {Py_tp_getset, attributes},
+    {0, NULL},
+};
+
+static PyType_Spec spec = {
+    .name = "ebmlib._core.Plan",
+    .basicsize = sizeof(ebm_py_plan),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = slots,
+};
+
+int ebm__py_add_plan(PyObject *module)
+{
+    ebm_py_state *state = PyModule_GetState(module);
+    return ebm__py_add_type(module, &spec, &state->plan);
+}

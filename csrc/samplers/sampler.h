@@ -1,0 +1,90 @@
+/* sampler.h - Markov chains on energies, as graph code.
+ *
+ * A sampler is a kind and its options.  Its step is graph code, so it can stand in a training
+ * step, be repeated in a plan, and be differentiated.  Chains are rows: x (N, ...), all of them
+ * one step at a time.  Step i of a chain draws from fold_in(key, i).
+ *
+ * Adding a sampler: a file with its options, init, step and an ebm_sampler_kind named
+ * ebm__sampler_<id>, and a row in samplers.def. */
+#ifndef EBM_SAMPLERS_SAMPLER_H
+#define EBM_SAMPLERS_SAMPLER_H
+
+#include "base/options.h"
+#include "networks/energy.h"
+
+/* What a chain walks on.  The energy's rows are independent: see ebm_sampler_check. */
+typedef struct ebm_walk {
+    const void *options; /* of the sampler */
+    const ebm_energy *energy;
+    const ebm_scope *scope; /* NULL for an energy without parameters */
+} ebm_walk;
+
+enum { EBM_SAMPLER_MAX = 8 }; /* carries, and infos, of a sampler */
+
+typedef struct ebm_sampler_kind {
+    ebm_options options; /* the owner is the kind's name; has INT n_steps */
+    int32_t n_carry; /* arrays that go from step to step: x first, then what is worth keeping */
+    int32_t n_info;
+    const char *info[EBM_SAMPLER_MAX];        /* what a step reports, each (N,) */
+    ebm_status (*check)(const void *options); /* of options together; may be NULL */
+    /* carry[1 ..] at x; NULL when n_carry is 1. */
+    void (*init)(const ebm_walk *walk, ebm_graph *g, ebm_ref x, ebm_ref *carry);
+    /* One step.  `key` belongs to this step alone. */
+    void (*step)(const ebm_walk *walk, ebm_graph *g, ebm_ref key, const ebm_ref *carry,
+                 ebm_ref *carry_next, ebm_ref *info);
+} ebm_sampler_kind;
+
+const ebm_sampler_kind *ebm_sampler_find(const char *name); /* NULL with VALUE's message */
+const ebm_sampler_kind *ebm_sampler_at(int32_t index); /* in the order of samplers.def, then NULL */
+
+typedef struct ebm_sampler ebm_sampler;
+
+/* A copy of the options, checked; NULL stands for the initial ones. */
+ebm_status ebm_sampler_new(ebm_sampler **out, const ebm_sampler_kind *kind, const void *options);
+void ebm_sampler_free(ebm_sampler *sampler); /* NULL is fine */
+const ebm_sampler_kind *ebm_sampler_get_kind(const ebm_sampler *sampler);
+const void *ebm_sampler_options(const ebm_sampler *sampler);
+int64_t ebm_sampler_n_steps(const ebm_sampler *sampler);
+
+/* ---- graph code -------------------------------------------------------------------------- */
+
+/* Steps first .. first + n - 1 (first: i32 scalar, or EBM_NONE for 0) from x: one `repeat`. */
+ebm_ref ebm_sampler_chain(const ebm_sampler *sampler, const ebm_energy *energy,
+                          const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref key,
+                          ebm_ref first, int64_t n);
+
+/* The same, and every `thin`-th position stacked: trace (n / thin, N, ...). */
+ebm_ref ebm_sampler_trace(const ebm_sampler *sampler, const ebm_energy *energy,
+                          const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref key,
+                          ebm_ref first, int64_t n, int64_t thin, ebm_ref *trace);
+
+/* One step, with the kind's n_info reports in `info`. */
+ebm_ref ebm_sampler_step(const ebm_sampler *sampler, const ebm_energy *energy,
+                         const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref key,
+                         ebm_ref number, ebm_ref *info);
+
+/* ---- running ----------------------------------------------------------------------------- */
+
+/* A walk compiled for one energy and shape: n steps and no reports, or one step with them. */
+typedef struct ebm_chain ebm_chain;
+typedef struct ebm_chain_options {
+    const ebm_device *device;
+    ebm_dtype dtype;
+    ebm_shape x;  /* (N, ...) */
+    int64_t n;    /* steps a run */
+    int64_t thin; /* 0: no trace */
+    bool info;    /* n must be 1 and thin 0 */
+} ebm_chain_options;
+
+/* VALUE (options, dependent rows), SHAPE, the energy's own errors. */
+ebm_status ebm_chain_new(ebm_chain **out, const ebm_sampler *sampler, const ebm_energy *energy,
+                         const ebm_chain_options *options);
+void ebm_chain_free(ebm_chain *chain); /* NULL is fine */
+
+/* Steps first .. first + n - 1 from x (host memory), into x_out, the trace (or NULL) and n_info
+ * arrays (or NULL), all in host memory.  CANCELLED by the poll: the results are undefined
+ * then.  One run at a time. */
+ebm_status ebm_chain_run(ebm_chain *chain, const void *x, const uint32_t key[2], int32_t first,
+                         void *x_out, void *trace, void *const *info, const ebm_poll *poll);
+
+#endif

@@ -1,0 +1,57 @@
+"""ebmlib: energy-based models on a C core.
+
+Transformations of NumPy functions are here (``jit``, ``grad``, ``vjp``, ``jvp``, ``hvp``,
+``repeat``); models, samplers and training are in the modules ``networks``, ``samplers``,
+``estimators``, with ``datasets`` and ``plots`` beside them.  Modules are imported
+when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from . import errors
+from ._array import Array
+from ._core import num_threads, set_num_threads
+from ._numpy import supported_functions
+from .transforms import grad, hvp, jit, jvp, repeat, stop_gradient, value_and_grad, vjp
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "datasets",
+    "estimators",
+    "functional",
+    "networks",
+    "plots",
+    "random",
+    "samplers",
+}
+
+__all__ = [
+    "Array",
+    "errors",
+    "grad",
+    "hvp",
+    "jit",
+    "jvp",
+    "num_threads",
+    "repeat",
+    "set_num_threads",
+    "stop_gradient",
+    "supported_functions",
+    "value_and_grad",
+    "vjp",
+    *sorted(_MODULES),
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

@@ -1,0 +1,261 @@
+"""From a Python function to a plan, and the caches of plans.
+
+A function is compiled once for each signature: the structure of its arguments, and the dtype
+and shape of every array.  Plans are kept with the function (weakly) for each transformation of
+it, so that ``ebm.grad(f)(x)`` in a loop compiles once.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+
+from . import _core, _tree
+from ._core import Node
+from ._trace import BOOL, FLOAT64, INT, Trace, as_node, canonical, current
+from .errors import StateError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ._array import Array
+
+Function = Callable[..., Any]
+F = TypeVar("F", bound=Function)
+Spec = tuple[np.dtype[Any], tuple[int, ...], bool]  # dtype, shape, weak
+
+
+class Compiled:
+    """A plan and the structure of its results."""
+
+    __slots__ = ("plan", "structure")
+
+    def __init__(self, plan: _core.Plan, structure: Any) -> None:
+        self.plan = plan
+        self.structure = structure
+
+    def __call__(self, values: Sequence[Any]) -> Any:
+        return _tree.unflatten(self.structure, self.plan(*values))
+
+
+class Traced:
+    """A graph with its results: what tracing a function gives."""
+
+    __slots__ = ("graph", "outs", "structure")
+
+    def __init__(
+        self, function: Function, structure: Any, specs: Sequence[Spec], dtype: Any = None
+    ) -> None:
+        self.graph = _core.Graph()
+        with Trace(self.graph, dtype=dtype):
+            inputs = [self.graph.input(None, *spec) for spec in specs]
+            args, kwargs = _tree.unflatten(structure, inputs)
+            leaves, self.structure = _tree.flatten(function(*args, **kwargs))
+            self.outs = [_result(leaf) for leaf in leaves]
+
+    def text(self) -> str:
+        return self.graph.print(self.outs)
+
+    def constants(self) -> list[NDArray[Any]]:
+        return [array for _, _, array in self.graph.inputs if array is not None]
+
+
+def _result(leaf: Any) -> Array:
+    try:
+        return as_node(leaf)
+    except TypeError as error:
+        raise TypeError(f"a traced function returned {type(leaf).__name__}: {error}") from None
+
+
+# ---- signatures ------------------------------------------------------------------------------
+
+_NUMBERS = {bool: (BOOL, (), False), int: (INT, (), True), float: (FLOAT64, (), True)}
+
+
+def signature(leaves: list[Any], structure: Any) -> tuple[list[Any], tuple[Spec, ...]]:
+    """(values, specs): arrays for a plan, and (dtype, shape, weak) of each."""
+    values, specs = [], []
+    for k, leaf in enumerate(leaves):
+        spec = _NUMBERS.get(type(leaf))
+        if spec is not None:
+            leaf = np.asarray(leaf)
+        else:
+            if not isinstance(leaf, np.ndarray):
+                leaf = _as_array(leaf, structure, k)
+            spec = (_canonical(leaf.dtype, structure, k), leaf.shape, False)
+        values.append(leaf)
+        specs.append(spec)
+    return values, tuple(specs)
+
+
+def _as_array(leaf: Any, structure: Any, k: int) -> NDArray[Any]:
+    if isinstance(leaf, Node):
+        raise StateError("a traced array escaped: the function that it belongs to has ended")
+    if not isinstance(leaf, np.generic) and not hasattr(leaf, "__array__"):
+        raise TypeError(
+            f"argument {_name(structure, k)} is {type(leaf).__name__}, not an array: "
+            "close over it, or name it in static_argnums of ebm.jit"
+        )
+    return np.asarray(leaf)
+
+
+def _canonical(dtype: np.dtype[Any], structure: Any, k: int) -> np.dtype[Any]:
+    try:
+        return canonical(dtype)
+    except TypeError as error:
+        raise TypeError(f"argument {_name(structure, k)}: {error}") from None
+
+
+def _name(structure: Any, k: int) -> str:
+    """How a caller would write leaf k of (args, kwargs)."""
+    path = _tree.paths(structure)[k]
+    part, _, rest = path[1:].partition("]")
+    place, _, deeper = rest[1:].partition("]")
+    return place + deeper if part == "0" else place.strip("'") + deeper
+
+
+# ---- compiling -------------------------------------------------------------------------------
+
+
+def compile_function(
+    function: Function, name: str, structure: Any, specs: Sequence[Spec], pure: bool
+) -> Compiled:
+    """Traces and compiles; unless known to be ``pure``, traces twice and compares."""
+    traced = Traced(function, structure, specs)
+    if not pure:
+        _check_purity(traced, Traced(function, structure, specs), name)
+    return Compiled(_core.Plan(traced.graph, traced.outs), traced.structure)
+
+
+def _check_purity(first: Traced, second: Traced, name: str) -> None:
+    lines = [traced.text().splitlines() for traced in (first, second)]
+    difference = next(((a, b) for a, b in zip(*lines, strict=False) if a != b), None)
+    if difference is None and len(lines[0]) != len(lines[1]):
+        shorter, longer = sorted(lines, key=len)
+        difference = ("(the end)", longer[len(shorter)])
+    if difference is None:
+        difference = _different_constant(first.constants(), second.constants())
+    if difference is not None:
+        raise ValueError(
+            f"{name} is an impure function: two traces of it differ, first at\n"
+            f"    {difference[0].strip()}\n    {difference[1].strip()}\n"
+            "The usual cause is np.random in it: draw with ebm.random and a key, or pass the "
+            "numbers as an argument. Counters, clocks and files are other causes."
+        )
+
+
+def _different_constant(
+    first: list[NDArray[Any]], second: list[NDArray[Any]]
+) -> tuple[str, str] | None:
+    for a, b in zip(first, second, strict=True):
+        if a.tobytes() != b.tobytes():
+            places = np.flatnonzero(a.reshape(-1) != b.reshape(-1))
+            at = int(places[0]) if places.size else 0
+            kind = f"a constant array, {a.dtype} {a.shape}, with"
+            one, other = (f"{kind} {c.reshape(-1)[at]!r} at place {at}" for c in (a, b))
+            return one, other
+    return None
+
+
+# ---- caches ----------------------------------------------------------------------------------
+
+_caches: dict[
+    int, tuple[Any, dict[Hashable, dict[Any, Compiled]]]
+] = {}  # id of a function -> (a weak reference to it, {transformation: {signature: Compiled}})
+
+
+def cache_of(function: Function, transformation: Hashable) -> dict[Any, Compiled]:
+    """The dict of plans of a transformation of a function; a new one where none can be kept."""
+    key = id(function)
+    known = _caches.get(key)
+    if known is None:
+        try:
+            if hasattr(function, "__self__"):
+                return {}  # a bound method: a new object each time it is looked up
+            reference = weakref.ref(function, lambda _: _caches.pop(key, None))
+        except TypeError:
+            return {}
+        known = _caches[key] = (reference, {})
+    return known[1].setdefault(transformation, {})
+
+
+def transformed(
+    inline: Function, function: Function, transformation: Hashable, name: str
+) -> Function:
+    """``inline`` as a public function: written into the current trace if there is one, else
+    compiled for its arguments and run.
+
+    transformation: what ``inline`` makes of ``function``, hashable; the two name its plans.
+    """
+    cache = cache_of(function, transformation)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if current() is not None:
+            return inline(*args, **kwargs)
+        leaves, structure = _tree.flatten((args, kwargs))
+        values, specs = signature(leaves, structure)
+        compiled = cache.get((structure, specs))
+        if compiled is None:
+            compiled = compile_function(inline, name, structure, specs, pure=False)
+            cache[structure, specs] = compiled
+        return compiled(values)
+
+    functools.update_wrapper(call, function, updated=())
+    call.__name__ = call.__qualname__ = name
+    return call
+
+
+def name_of(function: Function) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+MAX_CONCRETE = 256  # plans kept for one function of this package
+
+
+def also_concrete(*arrays: str) -> Callable[[F], F]:
+    """For a function of this package that traces: the named parameters may be concrete arrays,
+    and then it is compiled for them and run.  All other parameters are options, hashable.
+
+    The parameters named come first, in this order.
+    """
+
+    def decorate(function: F) -> F:
+        cache: dict[Any, Compiled] = {}
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if current() is not None:
+                return function(*args, **kwargs)
+            given = dict(zip(arrays, args, strict=False))
+            given.update({name: kwargs.pop(name) for name in arrays if name in kwargs})
+            given = {name: value for name, value in given.items() if value is not None}
+            options = (args[len(arrays) :], tuple(sorted(kwargs.items())))
+            given = {name: _concrete(value) for name, value in given.items()}
+            leaves, structure = _tree.flatten(((), given))
+            values, specs = signature(leaves, structure)
+            compiled = cache.get((structure, specs, options))
+            if compiled is None:
+
+                def inline(**traced: Any) -> Any:
+                    traced = {name: traced.get(name) for name in arrays}
+                    return function(*traced.values(), *options[0], **kwargs)
+
+                if len(cache) == MAX_CONCRETE:
+                    cache.clear()
+                compiled = compile_function(
+                    inline, function.__name__, structure, specs, pure=True
+                )
+                cache[structure, specs, options] = compiled
+            return compiled(values)
+
+        return cast(F, call)
+
+    return decorate
+
+
+def _concrete(value: Any) -> Any:
+    return value if isinstance(value, Node | np.ndarray | float | int) else np.asarray(value)

@@ -1,0 +1,298 @@
+"""Markov chains on energies.
+
+An energy is a NumPy function of rows x (N, ...) that gives (N,), a bound network, or a fitted
+estimator.  All N chains walk at once, in C, and the random numbers are a function of the key
+and the step alone: ten calls of ``step`` give the bits of one ``sample`` of ten steps.
+
+>>> import numpy as np
+>>> from ebmlib import samplers
+>>> def energy(x):
+...     return 0.5 * np.sum(x**2, axis=1)
+>>> walk = samplers.Langevin(step_size=0.1, n_steps=100)
+>>> x = walk.sample(energy, np.zeros((1000, 2)), random_state=0)
+>>> bool(abs(x.std() - 1) < 0.1)
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from . import _core
+from ._params import Specification
+from .errors import StateError, not_fitted
+from .networks import BoundNetwork, Network
+from .random import key
+
+__all__ = ["ChainState", "Langevin", "ReplayBuffer"]
+
+
+class ChainState(NamedTuple):
+    """Where chains stand: positions x (N, ...), the key, and the number of the next step.
+
+    >>> import numpy as np
+    >>> from ebmlib import samplers
+    >>> samplers.Langevin().init(np.zeros((3, 2)), random_state=0).step
+    0
+    """
+
+    x: NDArray[Any]
+    key: NDArray[np.int32]
+    step: int
+
+
+class Sampler(Specification):
+    """What all samplers share."""
+
+    _kind: str
+    n_steps: int
+
+    def _spec(self) -> tuple[str, dict[str, Any]]:
+        """(kind, options) for the core."""
+        return self._kind, self.get_params(deep=False)
+
+    def sample(
+        self,
+        energy: Any,
+        x0: Any,
+        n_steps: int | None = None,
+        random_state: Any = None,
+        return_trace: bool = False,
+        thin: int = 1,
+        args: Sequence[Any] = (),
+    ) -> Any:
+        """Walk from x0.
+
+        Parameters
+        ----------
+        energy : callable, BoundNetwork or fitted estimator
+            E(x, *args): (N, ...) -> (N,), rows independent of one another.
+        x0 : array (N, ...)
+            Starts of N chains.  A network's chains take its dtype, others that of x0.
+        n_steps : int or None
+            None: the sampler's own.
+        random_state : int, numpy.random.Generator or None
+        return_trace : bool, default False
+            Also give the positions after every ``thin``-th step.
+        thin : int, default 1
+        args : tuple
+            Further arguments of the energy.
+
+        Returns
+        -------
+        x : array (N, ...)
+        trace : array (n_steps // thin, N, ...), only with ``return_trace``
+        """
+        n_steps = self.n_steps if n_steps is None else n_steps
+        thin = whole(thin, "thin", 1) if return_trace else 0
+        chain, x0 = self._chain(energy, x0, args, whole(n_steps, "n_steps", 0), thin, False)
+        x, extras = chain(x0, key(random_state), 0)
+        return (x, extras[0]) if return_trace else x
+
+    def init(self, x0: Any, random_state: Any = None) -> ChainState:
+        """The state of chains that stand at x0."""
+        return ChainState(np.asarray(x0), key(random_state), 0)
+
+    def step(
+        self, energy: Any, state: ChainState, args: Sequence[Any] = ()
+    ) -> tuple[ChainState, dict[str, NDArray[Any]]]:
+        """One step: the new state, and a dict of what it reports, arrays (N,)."""
+        chain, x0 = self._chain(energy, state.x, args, 1, 0, True)
+        x, infos = chain(x0, state.key, state.step)
+        info = dict(zip(chain.info, infos, strict=True))
+        return ChainState(x, state.key, state.step + 1), info
+
+    def _chain(
+        self, energy: Any, x0: Any, args: Sequence[Any], n_steps: int, thin: int, info: bool
+    ) -> tuple[_core.Chain, NDArray[Any]]:
+        function, dtype = as_energy(energy, args)
+        x0 = np.asarray(x0)
+        if x0.dtype.kind not in "fiub":
+            raise TypeError(f"x0: got {x0.dtype}, expected numbers")
+        if dtype is None:
+            dtype = np.dtype(np.float32 if x0.dtype == np.float32 else np.float64)
+        x0 = x0.astype(dtype, copy=False)
+        chain = _core.Chain(self._spec(), function, dtype, x0.shape, n_steps, thin, info)
+        return chain, x0
+
+
+class Langevin(Sampler):
+    """Unadjusted Langevin dynamics.
+
+    x' = x - step_size * grad E(x) + noise * n,  n ~ N(0, I)
+
+    As the step goes to 0 it samples exp(-E / T) at temperature T = noise^2 / (2 step_size).
+    Papers with a half in front of the gradient have step_size = eta / 2: CEBM's (alpha 2, sigma
+    0.0075, 60 steps) is ``Langevin(step_size=1.0, noise=0.0075, n_steps=60)``.
+
+    Parameters
+    ----------
+    step_size : float, default 0.01
+    noise : float or None, default None
+        None: sqrt(2 step_size), temperature 1.
+    n_steps : int, default 60
+        As CEBM (Wu et al. 2021) and IGEBM (Du and Mordatch 2019).
+    clip : (float, float) or None
+        Bounds of x after each step.
+    clip_grad : float or None
+        Bound of each element of the gradient (IGEBM: 0.01).
+
+    Examples
+    --------
+    >>> from ebmlib import samplers
+    >>> samplers.Langevin(step_size=1.0, noise=0.01).temperature
+    5e-05
+    """
+
+    _kind = "langevin"
+
+    def __init__(
+        self,
+        step_size: float = 0.01,
+        noise: float | None = None,
+        n_steps: int = 60,
+        clip: tuple[float, float] | None = None,
+        clip_grad: float | None = None,
+    ) -> None:
+        self.step_size = step_size
+        self.noise = noise
+        self.n_steps = n_steps
+        self.clip = clip
+        self.clip_grad = clip_grad
+
+    def _spec(self) -> tuple[str, dict[str, Any]]:
+        options = self.get_params(deep=False)
+        clip = options.pop("clip")
+        if clip is not None:
+            if np.shape(clip) != (2,):
+                raise ValueError(f"langevin: clip: got {clip!r}, expected (low, high) or None")
+            options["clip_low"], options["clip_high"] = clip
+        return self._kind, options
+
+    @property
+    def temperature(self) -> float:
+        """noise^2 / (2 step_size)."""
+        return 1.0 if self.noise is None else self.noise**2 / (2 * self.step_size)
+
+
+class ReplayBuffer:
+    """Chains to go on from, for training loops of one's own; `estimators.PCD` has its own in C.
+
+    A batch draws distinct slots, walks, and is put back.  A slot begins anew when it is drawn
+    for the first time, and with probability ``reinit`` after that.
+
+    Parameters
+    ----------
+    capacity : int, default 10_000
+        As VERA (Grathwohl et al. 2021) and IGEBM.
+    reinit : float, default 0.05
+        As VERA, IGEBM and JEM; improved CD has 0.001 to 0.01.
+    init : "uniform", "normal" or callable
+        Where chains begin: on (-1, 1), at N(0, 1), or at ``init(rng, shape)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ebmlib import samplers
+    >>> buffer = samplers.ReplayBuffer(capacity=500, init="normal")
+    >>> slots, x = buffer.draw(8, (2,), random_state=0)
+    >>> walk = samplers.Langevin(n_steps=5)
+    >>> x = walk.sample(lambda x: np.sum(x**2, axis=1), x, random_state=0)
+    >>> buffer.put(slots, x)
+    >>> len(buffer)
+    8
+    """
+
+    def __init__(
+        self,
+        capacity: int = 10_000,
+        reinit: float = 0.05,
+        init: str | Callable[..., Any] = "uniform",
+    ) -> None:
+        self.capacity = whole(capacity, "capacity", 1)
+        if not 0 <= reinit <= 1:
+            raise ValueError(f"reinit: got {reinit}, expected a number from 0 to 1")
+        if init not in ("uniform", "normal") and not callable(init):
+            raise ValueError(f"init: got {init!r}, expected uniform, normal or a function")
+        self.reinit, self.init = reinit, init
+        self._x: NDArray[Any] | None = None
+        self._used = np.zeros(self.capacity, bool)
+
+    def draw(
+        self,
+        n: int,
+        shape: Sequence[int],
+        random_state: Any = None,
+        dtype: DTypeLike = np.float32,
+    ) -> tuple[NDArray[np.intp], NDArray[Any]]:
+        """(slots, starts) of n chains, the slots distinct; ``shape`` is that of a row."""
+        if not 1 <= n <= self.capacity:
+            raise ValueError(f"draw: n: got {n}, expected 1 to the capacity, {self.capacity}")
+        rng = generator(random_state)
+        if self._x is None:
+            self._x = np.zeros((self.capacity, *shape), dtype)
+        slots = rng.choice(self.capacity, n, replace=False)
+        anew = ~self._used[slots] | (rng.random(n) < self.reinit)
+        x = self._x[slots]
+        x[anew] = self._starts(rng, (int(anew.sum()), *x.shape[1:]))
+        return slots, x
+
+    def put(self, slots: NDArray[np.intp], x: Any) -> None:
+        """Keep positions x (n, ...) in their slots."""
+        if self._x is None:
+            raise StateError("put: no chains have been drawn")
+        self._x[slots] = x
+        self._used[slots] = True
+
+    def _starts(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
+        if callable(self.init):
+            return self.init(rng, shape)
+        return (
+            rng.uniform(-1, 1, shape) if self.init == "uniform" else rng.standard_normal(shape)
+        )
+
+    def __len__(self) -> int:
+        """How many slots have been used."""
+        return int(self._used.sum())
+
+    def __repr__(self) -> str:
+        return f"ReplayBuffer({self.capacity}, reinit={self.reinit}, init={self.init!r})"
+
+
+def as_energy(energy: Any, args: Sequence[Any] = ()) -> tuple[Any, np.dtype[Any] | None]:
+    """(what the core takes, dtype of the run or None) of what a user calls an energy."""
+    fitted = getattr(energy, "energy_", None)
+    if isinstance(fitted, BoundNetwork):
+        energy = fitted
+    if isinstance(energy, BoundNetwork):
+        if args:
+            raise TypeError(f"energy: a network takes no further arguments, got {len(args)}")
+        return energy._core, energy.dtype
+    if isinstance(energy, Network):
+        raise TypeError(
+            f"energy: got the specification {energy!r}; bind it to a shape first: .bind(shape)"
+        )
+    if not callable(energy):
+        if hasattr(energy, "fit"):
+            raise not_fitted(f"energy: this {type(energy).__name__} is not fitted yet")
+        raise TypeError(f"energy: got {type(energy).__name__}, expected a function of rows")
+    if not args:
+        return energy, None
+    return lambda x: energy(x, *args), None
+
+
+def generator(random_state: Any) -> np.random.Generator:
+    """A NumPy generator; unlike ``numpy.random.default_rng`` it never shares its state."""
+    return np.random.default_rng(key(random_state).view(np.uint32))
+
+
+def whole(value: Any, name: str, least: int) -> int:
+    """``value`` as an int; ValueError unless it is a whole number of at least ``least``."""
+    number = int(value)
+    if number != value or number < least:
+        raise ValueError(f"{name}: got {value}, expected a whole number of at least {least}")
+    return number

@@ -1,0 +1,447 @@
+"""Transformations of functions written with NumPy: compile, differentiate, repeat.
+
+They nest in any order, also around values closed over from an outer transformation.  Called
+with concrete arrays they compile for these dtypes and shapes, once, and run in C; called inside
+a function that is being traced they write into its graph.
+
+A traced function is a function of its arguments only.  What it closes over is read when it is
+traced and kept as a constant; to change a value later, make it an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from . import _tree
+from ._compile import cache_of, compile_function, name_of, signature, transformed
+from ._core import Node, ops
+from ._trace import Trace, as_node, current, need
+from .errors import ShapeError
+
+if TYPE_CHECKING:
+    from ._array import Array
+    from ._core import Graph
+
+Function = Callable[..., Any]
+Tree = Any  # of arrays: see _tree.py
+
+__all__ = [
+    "grad",
+    "hvp",
+    "jit",
+    "jvp",
+    "repeat",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+]
+
+
+# ---- jit -------------------------------------------------------------------------------------
+
+
+def jit(f: Function, *, static_argnums: int | Sequence[int] = ()) -> Function:
+    """The function compiled: traced once for each structure, dtype and shape of its arguments,
+    run in C.
+
+    static_argnums: positions of arguments that are not arrays (hashable); each value compiles
+        anew.
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> ebm.jit(lambda x: np.sum(x**2))(np.arange(3.0))
+    array(5.)
+    """
+    static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    if not static:
+        return transformed(f, f, ("jit",), name_of(f))
+    cache = cache_of(f, ("jit", static))
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if current() is not None:
+            return f(*args, **kwargs)
+        fixed = {k % len(args): args[k] for k in static}
+        moving = tuple(arg for k, arg in enumerate(args) if k not in fixed)
+
+        def inline(*moving: Any, **kwargs: Any) -> Any:
+            rest = iter(moving)
+            return f(
+                *[fixed[k] if k in fixed else next(rest) for k in range(len(args))], **kwargs
+            )
+
+        leaves, structure = _tree.flatten((moving, kwargs))
+        values, specs = signature(leaves, structure)
+        key = (tuple(sorted(fixed.items())), structure, specs)
+        if key not in cache:
+            cache[key] = compile_function(inline, name_of(f), structure, specs, pure=False)
+        return cache[key](values)
+
+    call.__name__ = name_of(f)
+    call.__doc__ = f.__doc__
+    return call
+
+
+# ---- variables of a derivative ---------------------------------------------------------------
+
+
+def _marked(tree: Tree, what: str) -> tuple[Tree, list[Array], Any]:
+    """(tree of fresh variables, the variables, structure) with the values of ``tree``."""
+    leaves, structure = _tree.flatten(tree)
+    graph = need().graph
+    marks = []
+    for k, leaf in enumerate(leaves):
+        node = as_node(leaf)
+        if node.dtype.kind != "f":
+            path = _tree.paths(structure)[k]
+            raise TypeError(
+                f"{what}{path} is {node.dtype}: only floats can be differentiated; "
+                "convert it with astype, or keep it out of the variables"
+            )
+        mark = ops.mark(graph, node)
+        marks.append(mark.as_weak() if node.weak else mark)
+    return _tree.unflatten(structure, marks), marks, structure
+
+
+def _float_results(tree: Tree, what: str) -> tuple[list[Array], Any]:
+    """(nodes, structure) of results that are to be differentiated."""
+    leaves, structure = _tree.flatten(tree)
+    nodes = [as_node(leaf) for leaf in leaves]
+    for k, node in enumerate(nodes):
+        if node.dtype.kind != "f":
+            path = _tree.paths(structure)[k]
+            raise TypeError(
+                f"{what}: result{path} is {node.dtype}: only floats have a derivative; "
+                "return other values as has_aux"
+            )
+    return nodes, structure
+
+
+def _like(structure: Any, nodes: list[Array], tree: Tree, what: str) -> list[Array]:
+    """The leaves of a tree as nodes with the shapes and dtypes of ``nodes``."""
+    leaves = _tree.flatten_like(structure, tree, what)
+    made = []
+    for k, (leaf, like) in enumerate(zip(leaves, nodes, strict=True)):
+        node = as_node(leaf, like.dtype)
+        if node.shape != like.shape:
+            path = _tree.paths(structure)[k]
+            raise ShapeError(f"{what}{path}: shape {node.shape}, expected {like.shape}")
+        made.append(node)
+    return made
+
+
+def _split_aux(result: Any, has_aux: bool, what: str) -> tuple[Any, Any]:
+    if not has_aux:
+        return result, None
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(f"{what}: with has_aux=True the function must return (result, aux)")
+    return result
+
+
+# ---- reverse mode ----------------------------------------------------------------------------
+
+
+def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Function:
+    """The gradient of a scalar function, in the structure of its argument.
+
+    argnums: the position of the variable, or a tuple of positions, for a tuple of gradients.
+    has_aux: ``f`` returns (value, aux), and the gradient function (gradient, aux).
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> ebm.grad(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
+    array([ 3., 12.])
+    """
+    both = _value_and_grad(f, argnums, has_aux, "grad")
+
+    def inline(*args: Any, **kwargs: Any) -> Any:
+        value, gradient = both(*args, **kwargs)
+        return (gradient, value[1]) if has_aux else gradient
+
+    return transformed(inline, f, ("grad", argnums, has_aux), f"grad({name_of(f)})")
+
+
+def value_and_grad(
+    f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Function:
+    """As ``grad``, but for (value, gradient); with has_aux for ((value, aux), gradient).
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> ebm.value_and_grad(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
+    (array(9.), array([ 3., 12.]))
+    """
+    inline = _value_and_grad(f, argnums, has_aux, "value_and_grad")
+    name = f"value_and_grad({name_of(f)})"
+    return transformed(inline, f, ("value_and_grad", argnums, has_aux), name)
+
+
+def _value_and_grad(
+    f: Function, argnums: int | Sequence[int], has_aux: bool, what: str
+) -> Function:
+    positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+
+    def inline(*args: Any, **kwargs: Any) -> Any:
+        given, parts = list(args), []
+        for position in positions:
+            if not -len(given) <= position < len(given):
+                raise ValueError(
+                    f"{what}: argnums {position}, but {len(given)} arguments given"
+                )
+            given[position], *part = _marked(given[position], f"{what}: argument {position}")
+            parts.append(part)
+        result = f(*given, **kwargs)
+        value, aux = _split_aux(result, has_aux, what)
+        if not _tree.flatten(value)[1] == _tree.LEAF:
+            raise TypeError(
+                f"{what}: the function must return one number, got {type(value).__name__}"
+            )
+        nodes, _ = _float_results(value, what)
+        if nodes[0].shape != ():
+            raise ShapeError(
+                f"{what}: the function must return one number, got shape {nodes[0].shape}: "
+                "sum over it, or use vjp"
+            )
+        marks = [mark for part in parts for mark in part[0]]
+        slopes = iter(need().graph.vjp(nodes, None, marks))
+        grads = [_tree.unflatten(s, [next(slopes) for _ in own]) for own, s in parts]
+        gradient = grads[0] if isinstance(argnums, int) else tuple(grads)
+        return (nodes[0], aux) if has_aux else nodes[0], gradient
+
+    return inline
+
+
+def vjp(f: Function, *primals: Tree, has_aux: bool = False) -> tuple[Any, ...]:
+    """Give (out, pullback): ``f(*primals)``, and the function from a cotangent of ``out`` to a
+    tuple with the cotangent of each primal.  With has_aux (out, pullback, aux).
+
+    Outside of a trace the pullback computes ``f`` again; ``ebm.jit`` around both avoids that.
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> out, pullback = ebm.vjp(np.sin, np.array([0.0]))
+    >>> pullback(np.array([2.0]))
+    (array([2.]),)
+    """
+    if current() is not None:
+        return _vjp_inline(f, primals, has_aux)
+    name = f"vjp({name_of(f)})"
+    result = transformed(f, f, ("jit",), name)(*primals)
+
+    def pull(primals: Any, cotangent: Tree) -> Tree:
+        return _vjp_inline(f, primals, has_aux)[1](cotangent)
+
+    apply = transformed(pull, f, ("vjp", has_aux), name)
+    out, aux = _split_aux(result, has_aux, "vjp")
+
+    def pullback(cotangent: Tree) -> Tree:
+        return apply(primals, cotangent)
+
+    return (out, pullback, aux) if has_aux else (out, pullback)
+
+
+def _vjp_inline(f: Function, primals: tuple[Tree, ...], has_aux: bool) -> tuple[Any, ...]:
+    trace = need()
+    start = trace.root.purpose
+    variables, marks, structure = _marked(primals, "vjp: primals")
+    result, aux = _split_aux(f(*variables), has_aux, "vjp")
+    nodes, out_structure = _float_results(result, "vjp")
+
+    def pullback(cotangent: Tree) -> Tree:
+        here = need()
+        if here.graph is not trace.graph:
+            return _pull_elsewhere(f, primals, has_aux, start, cotangent)
+        cts = _like(out_structure, nodes, cotangent, "vjp: cotangent")
+        return _tree.unflatten(structure, here.graph.vjp(nodes, cts, marks))
+
+    out = _tree.unflatten(out_structure, nodes)
+    return (out, pullback, aux) if has_aux else (out, pullback)
+
+
+def _pull_elsewhere(
+    f: Function, primals: tuple[Tree, ...], has_aux: bool, start: int, cotangent: Tree
+) -> Tree:
+    """The pullback inside a repeat that its function was not traced in: traces the function
+    again, with the drawing sites numbered as the first time.
+    """
+    root = need().root
+    root.purpose, after = start, root.purpose
+    pullback = _vjp_inline(f, primals, has_aux)[1]
+    root.purpose = after
+    return pullback(cotangent)
+
+
+# ---- forward mode ----------------------------------------------------------------------------
+
+
+def jvp(
+    f: Function, primals: Sequence[Tree], tangents: Sequence[Tree], has_aux: bool = False
+) -> tuple[Any, ...]:
+    """Give (out, tangent): ``f(*primals)`` and its derivative along ``tangents``, a tuple with
+    a tree for each primal.  With has_aux (out, tangent, aux).
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> ebm.jvp(np.sin, (np.array(0.0),), (np.array(2.0),))
+    (array(0.), array(2.))
+    """
+
+    def inline(primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple[Any, ...]:
+        variables, marks, structure = _marked(tuple(primals), "jvp: primals")
+        along = _like(structure, marks, tuple(tangents), "jvp: tangents")
+        result, aux = _split_aux(f(*variables), has_aux, "jvp")
+        nodes, out_structure = _float_results(result, "jvp")
+        slopes = need().graph.jvp(nodes, marks, along)
+        out, tangent = (_tree.unflatten(out_structure, leaves) for leaves in (nodes, slopes))
+        return (out, tangent, aux) if has_aux else (out, tangent)
+
+    name = f"jvp({name_of(f)})"
+    run = transformed(inline, f, ("jvp", has_aux), name)
+    return cast(tuple[Any, ...], run(tuple(primals), tuple(tangents)))
+
+
+def hvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> Tree:
+    """The Hessian of a scalar function times ``tangents``: for one primal a tree like it, for
+    several a tuple of trees.
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> ebm.hvp(lambda x: np.sum(x**3), (np.array([1.0, 2.0]),), (np.array([1.0, 0.0]),))
+    array([6., 0.])
+    """
+    argnums = 0 if len(primals) == 1 else tuple(range(len(primals)))
+    gradient = _value_and_grad(f, argnums, False, "hvp")
+
+    def inline(primals: Sequence[Tree], tangents: Sequence[Tree]) -> Tree:
+        return jvp(lambda *args: gradient(*args)[1], primals, tangents)[1]
+
+    name = f"hvp({name_of(f)})"
+    return transformed(inline, f, ("hvp",), name)(tuple(primals), tuple(tangents))
+
+
+def stop_gradient(tree: Tree) -> Tree:
+    """The same values, as constants for every derivative.
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> ebm.grad(lambda x: x * ebm.stop_gradient(x))(3.0)
+    array(3.)
+    """
+    if current() is None:
+        return tree
+    graph = need().graph
+    return _tree.map_leaves(lambda leaf: ops.stop(graph, as_node(leaf)), tree)
+
+
+# ---- loops -----------------------------------------------------------------------------------
+
+
+def repeat(
+    body: Function,
+    n: int,
+    carry: Tree,
+    *,
+    xs: Tree = None,
+    stack: bool = False,
+    reverse: bool = False,
+) -> Any:
+    """The loop ``for i in range(n): carry = body(i, carry)``, compiled, in one piece of graph.
+
+    body: ``body(i, carry)``, or ``body(i, carry, x)`` if xs is given.  It returns the new
+        carry, of the same structure, shapes and dtypes; with ``stack=True`` the pair (carry,
+        out).
+    n: the number of steps, an int.
+    carry: a tree of arrays.
+    xs: a tree of arrays with leading axis n; step i gets the i-th rows.
+    stack: also return the outs of all steps, in arrays with leading axis n.
+    reverse: i runs from n - 1 down to 0.  Outs stay in place i.
+
+    Returns the last carry, or (carry, outs).  Draws with one key are the same in every step:
+    use ``ebm.random.fold_in(key, i)``.
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> ebm.repeat(lambda i, x: 2 * x, 3, np.array(1.0))
+    array(8.)
+    >>> ebm.repeat(lambda i, x: (x + i, x), 4, np.array(0.0), stack=True)
+    (array(6.), array([0., 0., 1., 3.]))
+    """
+
+    def inline(carry: Tree, xs: Tree) -> Any:
+        return _repeat_inline(body, n, carry, xs, stack, reverse)
+
+    if isinstance(n, Node) or not hasattr(n, "__index__"):
+        raise TypeError(
+            f"repeat: n must be an int, got {type(n).__name__}; "
+            "an argument of a jitted function is one if static_argnums names it"
+        )
+    n = n.__index__()
+    name = f"repeat({name_of(body)})"
+    return transformed(inline, body, ("repeat", n, stack, reverse), name)(carry, xs)
+
+
+def _repeat_inline(
+    body: Function, n: int, carry: Tree, xs: Tree, stack: bool, reverse: bool
+) -> Any:
+    trace = need()
+    leaves, structure = _tree.flatten(carry)
+    nodes = [as_node(leaf) for leaf in leaves]
+    x_leaves, x_structure = _tree.flatten(xs)
+    x_nodes = [as_node(leaf) for leaf in x_leaves]
+    start = trace.root.purpose
+    for _ in range(2):
+        trace.root.purpose = start
+        inner, i, carry_in, xs_in = trace.graph.repeat_open(n, nodes, x_nodes)
+        carry_in = [
+            c.as_weak() if c0.weak else c for c, c0 in zip(carry_in, nodes, strict=True)
+        ]
+        with Trace(inner, parent=trace):
+            args = [i.as_weak(), _tree.unflatten(structure, carry_in)]
+            if xs is not None:
+                args.append(_tree.unflatten(x_structure, xs_in))
+            result = body(*args)
+            new, out = _split_outs(result, stack)
+            leaving = [as_node(leaf) for leaf in _carry_leaves(structure, new)]
+            wanted = [_carry_dtype(a, b) for a, b in zip(nodes, leaving, strict=True)]
+            if wanted == [node.dtype for node in nodes]:
+                return _close_repeat(inner, structure, nodes, leaving, out, stack, reverse)
+        nodes = [
+            node if node.dtype == dtype else as_node(node, dtype)
+            for node, dtype in zip(nodes, wanted, strict=True)
+        ]
+    raise TypeError(f"repeat: the dtypes of the carry change in every step: {wanted}")
+
+
+def _split_outs(result: Any, stack: bool) -> tuple[Tree, Tree]:
+    if not stack:
+        return result, ()
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError("repeat: with stack=True the body must return (carry, out)")
+    return result
+
+
+def _carry_leaves(structure: Any, new: Tree) -> list[Any]:
+    return _tree.flatten_like(structure, new, "repeat: the carry that leaves a step")
+
+
+def _carry_dtype(entered: Array, left: Array) -> Any:
+    """A carry that began as a Python number takes the dtype that leaves a step."""
+    return left.dtype if entered.weak and not left.weak else entered.dtype
+
+
+def _close_repeat(
+    inner: Graph,
+    structure: Any,
+    nodes: list[Array],
+    leaving: list[Array],
+    out: Tree,
+    stack: bool,
+    reverse: bool,
+) -> Any:
+    for k, (before, after) in enumerate(zip(nodes, leaving, strict=True)):
+        leaving[k] = as_node(after, before.dtype) if after.weak else after
+        if leaving[k].dtype == before.dtype and after.shape == before.shape:
+            continue
+        error = TypeError if after.shape == before.shape else ShapeError
+        raise error(
+            f"repeat: the carry{_tree.paths(structure)[k]} enters a step as {before.dtype} "
+            f"{before.shape} and leaves it as {after.dtype} {after.shape}"
+        )
+    out_leaves, out_structure = _tree.flatten(out)
+    outs = [as_node(leaf) for leaf in out_leaves]
+    last, stacked = inner.repeat_close(leaving, outs, reverse)
+    last = [c.as_weak() if c0.weak else c for c, c0 in zip(last, nodes, strict=True)]
+    carry = _tree.unflatten(structure, last)
+    return (carry, _tree.unflatten(out_structure, stacked)) if stack else carry

@@ -1,0 +1,482 @@
+"""A row for each op and composite: how to build it, and what NumPy or SciPy says it is.
+
+A row is all that a new op must bring to be tested: `test_ops.py` derives from it the value in
+both float types, planned and node by node, edge points, the adjoint identity, and derivatives of
+orders 1 to 3 in every mode.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.special
+
+from ebmlib import _core
+
+OPS_DEF = Path(__file__).parents[2] / "csrc" / "graph" / "ops.def"
+ops = _core.ops
+
+
+@dataclass(frozen=True)
+class In:
+    """An input: its shape, and how its values are drawn."""
+
+    shape: tuple[int, ...]
+    low: float = -1.5
+    high: float = 1.5
+    dtype: str = "float"  # "float" is the type under test; else "int32", "bool", "uint8"
+    away: float = 0.0  # keep |x| above this: derivatives near a kink are no derivatives
+
+    def draw(self, rng: np.random.Generator, float_type: type) -> np.ndarray:
+        if self.dtype == "bool":
+            return rng.random(self.shape) < 0.5
+        if self.dtype != "float":
+            return rng.integers(int(self.low), int(self.high), self.shape).astype(self.dtype)
+        x = rng.uniform(self.low, self.high, self.shape)
+        x = np.where(np.abs(x) < self.away, np.copysign(self.away, x) + x, x)
+        return x.astype(float_type)
+
+
+@dataclass(frozen=True)
+class Row:
+    op: str  # the row of ops.def, or the composite
+    build: Callable
+    inputs: Sequence[In]
+    ref: Callable[..., np.ndarray]
+    name: str = ""
+    differentiable: bool = True
+    linear_in: tuple[int, ...] = ()  # inputs in which the op is linear (or multilinear)
+    ulp: float = 4.0  # of the largest value of the result, for float32 and float64 alike
+    edges: bool = False  # elementwise: also at 0, -0, inf, nan, huge and tiny
+
+    @property
+    def id(self) -> str:
+        return f"{self.op}{'-' + self.name if self.name else ''}"
+
+
+def ids_of_ops_def() -> set[str]:
+    """Every op of the list."""
+    text = OPS_DEF.read_text()
+    rows = re.findall(r"^(?:EW1|EW2|LIN|MULTI|NON|GEN|SPECIAL)\((\w+)\s*,", text, re.M)
+    return set(rows)
+
+
+def shaped(*shape: int, **kwargs) -> In:
+    return In(shape, **kwargs)
+
+
+V = (37,)
+ROWS: list[Row] = []
+
+
+def row(op: str, build, inputs, ref, **kwargs) -> None:
+    ROWS.append(Row(op, build, tuple(inputs), ref, **kwargs))
+
+
+def elementwise(op: str, ref, *domains: In, **kwargs) -> None:
+    inputs = domains or (In(V),)
+    builder = getattr(ops, op)
+    row(op, lambda g, *x: builder(g, *x), inputs, ref, edges=True, **kwargs)
+
+
+# ---- elementwise ---------------------------------------------------------------------------------
+
+positive = In(V, 0.2, 3.0)
+elementwise("neg", np.negative)
+elementwise("exp", np.exp)
+elementwise("log", np.log, positive)
+elementwise("sqrt", np.sqrt, positive)
+elementwise("sin", np.sin)
+elementwise("cos", np.cos)
+elementwise("tanh", np.tanh)
+elementwise("sigmoid", scipy.special.expit)
+elementwise("softplus", lambda x: np.logaddexp(0, x))
+elementwise("erf", scipy.special.erf)
+elementwise("log1p", np.log1p, In(V, -0.7, 2.0))
+elementwise("expm1", np.expm1)
+elementwise("abs", np.abs, In(V, away=0.1))
+elementwise("square", np.square)
+elementwise("recip", np.reciprocal, In(V, away=0.4))
+elementwise("add", np.add, In(V), In(V))
+elementwise("sub", np.subtract, In(V), In(V))
+elementwise("mul", np.multiply, In(V), In(V))
+elementwise("div", np.divide, In(V), In(V, away=0.4))
+elementwise("maximum", np.maximum, In(V), In(V, 2.0, 3.0))
+elementwise("minimum", np.minimum, In(V), In(V, 2.0, 3.0))
+row("maximum", ops.maximum, (In((6, 5)), In((5,), -3.0, -2.0)), np.maximum, name="broadcast")
+elementwise("pow", np.power, positive, In(V))
+elementwise("atan2", np.arctan2, In(V, away=0.3), In(V, away=0.3))
+elementwise("sign", np.sign, differentiable=False)
+elementwise("floor", np.floor, differentiable=False)
+elementwise("ceil", np.ceil, differentiable=False)
+elementwise("round", np.rint, differentiable=False)
+elementwise("isfinite", np.isfinite, differentiable=False)
+elementwise("equal", np.equal, In(V), In(V), differentiable=False)
+elementwise("less", np.less, In(V), In(V), differentiable=False)
+elementwise("less_equal", np.less_equal, In(V), In(V), differentiable=False)
+for op, ref in (
+    ("logical_and", np.logical_and),
+    ("logical_or", np.logical_or),
+    ("logical_xor", np.logical_xor),
+):
+    row(op, getattr(ops, op), (In(V, dtype="bool"), In(V, dtype="bool")), ref, differentiable=False)
+row("logical_not", ops.logical_not, (In(V, dtype="bool"),), np.logical_not, differentiable=False)
+integers = In(V, -50, 50, dtype="int32")
+for op, ref in (
+    ("add", np.add),
+    ("sub", np.subtract),
+    ("mul", np.multiply),
+    ("maximum", np.maximum),
+    ("minimum", np.minimum),
+    ("equal", np.equal),
+    ("less", np.less),
+    ("less_equal", np.less_equal),
+):
+    row(op, getattr(ops, op), (integers, integers), ref, name="int32", differentiable=False)
+for op, ref in (("floordiv", np.floor_divide), ("mod", np.mod)):
+
+    def with_zero(a, b, ref=ref):
+        return np.where(b == 0, 0, ref(a, np.where(b == 0, 1, b)))
+
+    row(
+        op,
+        getattr(ops, op),
+        (integers, In(V, -5, 6, dtype="int32")),
+        with_zero,
+        differentiable=False,
+    )
+row(
+    "select",
+    ops.select,
+    (In(V, dtype="bool"), In(V), In(V)),
+    np.where,
+    linear_in=(1, 2),
+)
+row("cast", lambda g, x: ops.cast(g, x, "float64"), (In(V),), lambda x: x.astype(np.float64), ulp=0)
+row(
+    "cast",
+    lambda g, x: ops.cast(g, x, "int32"),
+    (In(V, -9, 9),),
+    lambda x: np.trunc(x).astype(np.int32),
+    name="int32",
+    differentiable=False,
+)
+
+# ---- reductions ----------------------------------------------------------------------------------
+
+cube = In((3, 4, 5))
+for axes in (None, 0, 2, (0, 2), (1,)):
+    tag = str(axes).replace(" ", "")
+    row(
+        "sum",
+        lambda g, x, a=axes: ops.sum(g, x, a, False),
+        (cube,),
+        lambda x, a=axes: np.sum(x, a),
+        name=tag,
+        linear_in=(0,),
+    )
+    row(
+        "max",
+        lambda g, x, a=axes: ops.max(g, x, a, True),
+        (cube,),
+        lambda x, a=axes: np.max(x, a, keepdims=True),
+        name=tag,
+    )
+row("max", lambda g, x: ops.max(g, x, 0, False), (In((5, 4), dtype="bool"),),
+    lambda x: x.max(0), name="bool", differentiable=False)  # fmt: skip
+row("argmax", lambda g, x: ops.argmax(g, x, 1), (cube,), lambda x: np.argmax(x, 1),
+    differentiable=False)  # fmt: skip
+row("cumsum", lambda g, x: ops.cumsum(g, x, 1, False), (cube,), lambda x: np.cumsum(x, 1),
+    linear_in=(0,))  # fmt: skip
+row("cumsum", lambda g, x: ops.cumsum(g, x, 2, True), (cube,),
+    lambda x: np.cumsum(x[..., ::-1], 2)[..., ::-1], name="reverse", linear_in=(0,))  # fmt: skip
+
+# ---- movement ------------------------------------------------------------------------------------
+
+row("broadcast", lambda g, x: ops.broadcast_to(g, x, (2, 3, 4)), (In((3, 1)),),
+    lambda x: np.broadcast_to(x, (2, 3, 4)), linear_in=(0,))  # fmt: skip
+row("broadcast", lambda g, x: ops.broadcast_axes(g, x, (3, 2, 4), (0, 2)), (In((3, 4)),),
+    lambda x: np.broadcast_to(x[:, None, :], (3, 2, 4)), name="axes", linear_in=(0,))  # fmt: skip
+row("reshape", lambda g, x: ops.reshape(g, x, (5, 12)), (cube,), lambda x: x.reshape(5, 12),
+    linear_in=(0,))  # fmt: skip
+row("permute", lambda g, x: ops.permute(g, x, (2, 0, 1)), (cube,),
+    lambda x: x.transpose(2, 0, 1), linear_in=(0,))  # fmt: skip
+row("slice", lambda g, x: ops.slice(g, x, (0, 3, 4), (2, -1, -2), (2, 3, 2)), (cube,),
+    lambda x: x[0::2, 3:0:-1, 4:1:-2], linear_in=(0,))  # fmt: skip
+
+
+def padded(x):
+    y = np.zeros((7, 4), x.dtype)
+    y[1:6:2, ::-1] = x
+    return y
+
+
+row("pad", lambda g, x: ops.pad(g, x, (1, 3), (2, -1), (7, 4)), (In((3, 4)),), padded,
+    linear_in=(0,))  # fmt: skip
+row("concat", lambda g, x, y: ops.concat(g, (x, y, x), 1), (In((3, 2)), In((3, 4))),
+    lambda x, y: np.concatenate((x, y, x), 1), linear_in=(0, 1))  # fmt: skip
+row("mark", ops.mark, (cube,), lambda x: x, linear_in=(0,))
+row("stop", ops.stop, (cube,), lambda x: x, differentiable=False)
+row("iota", lambda g, x: ops.add(g, x, ops.cast(g, ops.iota(g, "int32", (3, 4, 5), 1),
+    x.dtype)), (cube,), lambda x: x + np.arange(4)[:, None].astype(x.dtype))  # fmt: skip
+row("constant", lambda g, x: ops.add(g, x, ops.full(g, x.dtype, (3, 4, 5), 0.1)), (cube,),
+    lambda x: x + x.dtype.type(0.1))  # fmt: skip
+
+# ---- index ---------------------------------------------------------------------------------------
+
+rows5 = In((4, 2), 0, 5, dtype="int32")
+row("take", lambda g, x, i: ops.take(g, x, i, 1), (In((3, 5, 2)), rows5),
+    lambda x, i: np.take(x, i, 1), linear_in=(0,))  # fmt: skip
+
+
+def scattered(v, i):
+    y = np.zeros((3, 6, 2), v.dtype)
+    for k in np.ndindex(i.shape):
+        y[:, i[k]] += v[(slice(None), *k)]
+    return y
+
+
+row("scatter_add", lambda g, v, i: ops.scatter_add(g, v, i, 1, 6), (In((3, 4, 2, 2)), rows5),
+    scattered, linear_in=(0,))  # fmt: skip
+
+
+def put_rows(x, i, v):
+    y = x.copy()
+    for k, place in enumerate(i):
+        y[place] = v[k]
+    return y
+
+
+row("put", ops.put, (In((6, 3)), In((5,), 0, 4, dtype="int32"), In((5, 3))), put_rows,
+    linear_in=(0, 2))  # fmt: skip
+
+image = In((2, 6, 5, 3))
+
+
+def windows(x, kh, kw, sh, sw, ph, pw):
+    """Every window of x (N, H, W, C), (N, oh, ow, kh kw, C); padding is -inf."""
+    full = np.pad(x, ((0, 0), (ph, ph), (pw, pw), (0, 0)), constant_values=-np.inf)
+    view = np.lib.stride_tricks.sliding_window_view(full, (kh, kw), (1, 2))[:, ::sh, ::sw]
+    return view.transpose(0, 1, 2, 4, 5, 3).reshape(*view.shape[:3], kh * kw, x.shape[3])
+
+
+WINDOW = (3, 2, 2, 2, 1, 1)
+
+
+def window_argmax(x):
+    kh, kw, sh, sw, ph, pw = WINDOW
+    inside = windows(x, *WINDOW).argmax(3)
+    oh, ow = inside.shape[1:3]
+    h = np.arange(oh)[None, :, None, None] * sh - ph + inside // kw
+    w = np.arange(ow)[None, None, :, None] * sw - pw + inside % kw
+    return (h * x.shape[2] + w).astype(np.int32)
+
+
+row("window_argmax", lambda g, x: ops.window_argmax(g, x, WINDOW), (image,), window_argmax,
+    differentiable=False)  # fmt: skip
+row("max_pool", lambda g, x: ops.max_pool(g, x, WINDOW), (image,),
+    lambda x: windows(x, *WINDOW).max(3))  # fmt: skip
+places = In((2, 3, 4, 3), 0, 30, dtype="int32")
+
+
+def window_take(x, i):
+    flat = x.reshape(x.shape[0], -1, x.shape[3])
+    return np.take_along_axis(flat, i.reshape(i.shape[0], -1, i.shape[3]), 1).reshape(i.shape)
+
+
+def window_put(v, i):
+    y = np.zeros((2, 30, 3), v.dtype)
+    for n, h, w, c in np.ndindex(i.shape):
+        y[n, i[n, h, w, c], c] += v[n, h, w, c]
+    return y.reshape(2, 6, 5, 3)
+
+
+row("window_take", ops.window_take, (image, places), window_take, linear_in=(0,))
+row("window_put", lambda g, v, i: ops.window_put(g, v, i, 6, 5), (In((2, 3, 4, 3)), places),
+    window_put, linear_in=(0,))  # fmt: skip
+
+# ---- products ------------------------------------------------------------------------------------
+
+row("matmul", ops.matmul, (In((7, 5)), In((5, 6))), np.matmul, linear_in=(0, 1), ulp=16)
+row("matmul", ops.matmul, (In((2, 3, 4, 5)), In((3, 5, 2))), np.matmul, name="batch",
+    linear_in=(0, 1), ulp=16)  # fmt: skip
+row("matmul", ops.matmul, (In((3, 4, 5)), In((5, 2))), np.matmul, name="stacked",
+    linear_in=(0, 1), ulp=16)  # fmt: skip
+for ta, tb in ((True, False), (False, True), (True, True)):
+    a, b = ((5, 7) if ta else (7, 5)), ((6, 5) if tb else (5, 6))
+    row(
+        "matmul",
+        lambda g, x, y, ta=ta, tb=tb: ops.matmul_ex(g, x, y, ta, tb),
+        (In(a), In(b)),
+        lambda x, y, ta=ta, tb=tb: (x.T if ta else x) @ (y.T if tb else y),
+        name=f"{'T' if ta else 'N'}{'T' if tb else 'N'}",
+        linear_in=(0, 1),
+        ulp=16,
+    )
+
+
+def conv(x, w, geometry):
+    """Cross-correlation, by a loop over taps."""
+    sh, sw, top, bottom, left, right, dh, dw, groups = geometry
+    x = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+    kh, kw, ci, co = w.shape
+    oh = (x.shape[1] - dh * (kh - 1) - 1) // sh + 1
+    ow = (x.shape[2] - dw * (kw - 1) - 1) // sw + 1
+    y = np.zeros((x.shape[0], oh, ow, co), x.dtype)
+    per = co // groups
+    for g in range(groups):
+        for i, j in np.ndindex(kh, kw):
+            part = x[:, i * dh :, j * dw :, g * ci : (g + 1) * ci]
+            part = part[:, : (oh - 1) * sh + 1 : sh, : (ow - 1) * sw + 1 : sw]
+            y[..., g * per : (g + 1) * per] += part @ w[i, j, :, g * per : (g + 1) * per]
+    return y
+
+
+def adjoint(forward: Callable, shape: tuple[int, ...], ct: np.ndarray) -> np.ndarray:
+    """The transpose of a linear map, from its columns."""
+    out = np.zeros(int(np.prod(shape)), ct.dtype)
+    for k in range(out.size):
+        unit = np.zeros(out.size, ct.dtype)
+        unit[k] = 1
+        out[k] = np.sum(forward(unit.reshape(shape)) * ct)
+    return out.reshape(shape)
+
+
+GEOMETRIES = {
+    "same": ((2, 5, 4, 3), (3, 3, 3, 4), (1, 1, 1, 1, 1, 1, 1, 1, 1)),
+    "stride": ((1, 6, 7, 2), (3, 2, 2, 3), (2, 3, 1, 0, 0, 1, 1, 1, 1)),
+    "dilation": ((1, 7, 6, 2), (3, 2, 2, 2), (1, 2, 1, 2, 0, 1, 2, 3, 1)),
+    "groups": ((2, 4, 4, 4), (3, 3, 2, 6), (1, 1, 1, 1, 1, 1, 1, 1, 2)),
+    "depthwise": ((1, 5, 5, 3), (3, 3, 1, 3), (2, 2, 1, 1, 1, 1, 1, 1, 3)),
+    "system5": ((1, 8, 8, 3), (4, 4, 3, 5), (2, 2, 1, 1, 1, 1, 1, 1, 1)),
+}
+for tag, (xs, ws, geo) in GEOMETRIES.items():
+    qs = conv(np.zeros(xs), np.zeros(ws), geo).shape
+    row("conv", lambda g, x, w, geo=geo: ops.conv(g, x, w, geo), (In(xs), In(ws)),
+        lambda x, w, geo=geo: conv(x, w, geo), name=tag, linear_in=(0, 1), ulp=32)  # fmt: skip
+    row(
+        "conv_data",
+        lambda g, q, w, geo=geo, xs=xs: ops.conv_data(g, q, w, geo, xs[1], xs[2]),
+        (In(qs), In(ws)),
+        lambda q, w, geo=geo, xs=xs: adjoint(lambda x: conv(x, w, geo), xs, q),
+        name=tag,
+        linear_in=(0, 1),
+        ulp=32,
+    )
+    row(
+        "conv_weight",
+        lambda g, x, q, geo=geo, ws=ws: ops.conv_weight(g, x, q, geo, ws[0], ws[1]),
+        (In(xs), In(qs)),
+        lambda x, q, geo=geo, ws=ws: adjoint(lambda w: conv(x, w, geo), ws, q),
+        name=tag,
+        linear_in=(0, 1),
+        ulp=32,
+    )
+
+# ---- repeat --------------------------------------------------------------------------------------
+
+
+def scan(g, x, w, s, reverse=False):
+    """x' = tanh(x w) + s_i with a trace of x^2, four steps: carry, captured, xs and ys at once."""
+    body, i, (xi,), (si,) = g.repeat_open(4, [x], [s])
+    inner = ops.tanh(body, ops.matmul(body, xi, body.lift(w)))
+    number = ops.cast(body, i, x.dtype)
+    step = ops.add(body, inner, ops.mul(body, si, ops.shift(body, number, 1.0)))
+    (last,), (trace,) = body.repeat_close([step], [ops.square(body, xi)], reverse)
+    return ops.add(g, last, ops.sum(g, trace, 0, False))
+
+
+def scan_reference(x, w, s, reverse=False):
+    total = np.zeros_like(x)
+    for i in range(3, -1, -1) if reverse else range(4):
+        total = total + x * x
+        x = np.tanh(x @ w) + s[i] * x.dtype.type(i + 1)
+    return x + total
+
+
+SCAN = (In((3, 2)), In((2, 2)), In((4, 3, 2), -0.3, 0.3))
+row("repeat", scan, SCAN, scan_reference, ulp=64)
+row("repeat", lambda g, x, w, s: scan(g, x, w, s, True), SCAN,
+    lambda x, w, s: scan_reference(x, w, s, True), name="reverse", ulp=64)  # fmt: skip
+
+
+def nested(g, x, w):
+    """A repeat in a repeat, the inner one around a value of the outermost graph."""
+    body, _, (xi,), () = g.repeat_open(3, [x], [])
+    inner, _, (yi,), () = body.repeat_open(2, [ops.mul(body, xi, body.lift(w))], [])
+    step = ops.add(inner, ops.sin(inner, yi), inner.lift(w))
+    (y,), () = inner.repeat_close([step], [], False)
+    (last,), () = body.repeat_close([y], [], False)
+    return last
+
+
+def nested_reference(x, w):
+    for _ in range(3):
+        x = x * w
+        for _ in range(2):
+            x = np.sin(x) + w
+    return x
+
+
+row("repeat", nested, (In((4,)), In((4,))), nested_reference, name="nested", ulp=64)
+row("item", nested, (In((2, 2)), In((2, 2))), nested_reference, ulp=64)
+row("input", lambda g, x: x, (cube,), lambda x: x, linear_in=(0,))
+
+# ---- composites ----------------------------------------------------------------------------------
+
+matrix = In((5, 6))
+special = scipy.special
+
+
+def standard(x, axis, epsilon=1e-3):
+    x = x - x.mean(axis, keepdims=True)
+    return x / np.sqrt((x * x).mean(axis, keepdims=True) + epsilon)
+
+
+def attention(q, k, v):
+    logits = q @ np.swapaxes(k, -1, -2) / np.sqrt(q.shape[-1])
+    return special.softmax(logits, -1) @ v
+
+
+def grouped(x, a, b, groups=2, epsilon=1e-3):
+    split = x.reshape(x.shape[0], -1, groups, x.shape[-1] // groups)
+    return standard(split, (1, 3), epsilon).reshape(x.shape) * a + b
+
+
+row("swish", ops.swish, (In(V),), lambda x: x * special.expit(x))
+row("relu", ops.relu, (In(V, away=0.1),), lambda x: np.maximum(x, 0))
+row("leaky_relu", lambda g, x: ops.leaky_relu(g, x, 0.2), (In(V, away=0.1),),
+    lambda x: np.where(x > 0, x, x.dtype.type(0.2) * x))  # fmt: skip
+row("elu", lambda g, x: ops.elu(g, x, 1.5), (In(V, away=0.1),),
+    lambda x: np.where(x > 0, x, 1.5 * np.expm1(x)))  # fmt: skip
+row("gelu", ops.gelu, (In(V),), lambda x: 0.5 * x * (1 + special.erf(x / np.sqrt(2))), ulp=8)
+row("clip", lambda g, x: ops.clip(g, x, -0.5, 0.7), (In(V),), lambda x: np.clip(x, -0.5, 0.7))
+row("mean", lambda g, x: ops.mean(g, x, (0, 2), True), (cube,),
+    lambda x: x.mean((0, 2), keepdims=True), linear_in=(0,))  # fmt: skip
+row("min", lambda g, x: ops.min(g, x, 1, False), (cube,), lambda x: x.min(1))
+row("variance", lambda g, x: ops.variance(g, x, 1, False), (cube,), lambda x: x.var(1), ulp=8)
+row("logsumexp", lambda g, x: ops.logsumexp(g, x, 1, False), (matrix,),
+    lambda x: special.logsumexp(x, 1), ulp=8)  # fmt: skip
+row("softmax", lambda g, x: ops.softmax(g, x, -1), (matrix,), lambda x: special.softmax(x, -1),
+    ulp=8)  # fmt: skip
+row("log_softmax", lambda g, x: ops.log_softmax(g, x, 0), (matrix,),
+    lambda x: special.log_softmax(x, 0), ulp=8)  # fmt: skip
+row("batch_norm", lambda g, x, a, b: ops.batch_norm(g, x, a, b, 1e-3),
+    (In((7, 3)), In((3,)), In((3,))), lambda x, a, b: standard(x, 0) * a + b, ulp=16)  # fmt: skip
+row("layer_norm", lambda g, x, a, b: ops.layer_norm(g, x, a, b, 1e-3),
+    (In((4, 6)), In((6,)), In((6,))), lambda x, a, b: standard(x, 1) * a + b, ulp=16)  # fmt: skip
+row("group_norm", lambda g, x, a, b: ops.group_norm(g, x, 2, a, b, 1e-3),
+    (In((2, 3, 3, 4)), In((4,)), In((4,))), grouped, ulp=16)  # fmt: skip
+row("attention", ops.attention, (In((2, 4, 3)), In((2, 5, 3)), In((2, 5, 2))), attention, ulp=16)
+row("avg_pool", lambda g, x: ops.avg_pool(g, x, 2), (In((2, 4, 6, 3)),),
+    lambda x: x.reshape(2, 2, 2, 3, 2, 3).mean((2, 4)), linear_in=(0,))  # fmt: skip
+row("upsample", lambda g, x: ops.upsample(g, x, 2), (In((2, 2, 3, 2)),),
+    lambda x: x.repeat(2, 1).repeat(2, 2), linear_in=(0,))  # fmt: skip
+row("linear", ops.linear, (In((4, 3)), In((3, 5)), In((5,))), lambda x, w, b: x @ w + b, ulp=16)
+
+# Random draws have no NumPy reference: tests/ops/test_random.py holds them to Philox itself.
+DRAWS = {"fold_in", "bits", "uniform", "normal", "randint"}

@@ -11,7 +11,14 @@
 enum { EBM_MAX_RANK = 8 };
 
 /* Element types.  BOOL is one byte, 0 or 1.  Keys of random numbers are I32[2], by their bits. */
-typedef enum ebm_dtype { EBM_F32, EBM_F64, EBM_I32, EBM_BOOL, EBM_U8, EBM_DTYPE_COUNT } ebm_dtype;
+typedef enum ebm_dtype {
+    EBM_F32,
+    EBM_F64,
+    EBM_I32,
+    EBM_BOOL,
+    EBM_U8,
+    EBM_DTYPE_COUNT
+} ebm_dtype;
 
 /* A strided array.  `stride` counts elements; 0 repeats (broadcast), negative runs backwards. */
 typedef struct ebm_view {

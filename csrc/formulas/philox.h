@@ -1,30 +1,34 @@
-/* philox.h - random numbers as a pure function: Philox4x32-10 (Salmon and others, "Parallel random
- * numbers: as easy as 1, 2, 3", 2011) and Box-Muller, one formula for C and CUDA, scalars and
- * vectors.
+/* philox.h - random numbers as a pure function: Philox4x32-10 (Salmon and others, "Parallel
+ * random numbers: as easy as 1, 2, 3", 2011) and Box-Muller, one formula for C and CUDA,
+ * scalars and vectors.
  *
- * Element e of a draw with `key` and `purpose` takes word (e / 16) % 4 of the block with the counter
+ * Element e of a draw with `key` and `purpose` takes word (e / 16) % 4 of the block whose
+ * counter is
  *
  *     (b, b >> 32, purpose, tag),   b = e / 64 * 16 + e % 16,
  *
- * so that 16 neighbouring blocks fill 64 neighbouring elements, whatever the batch, the thread or the
- * device.  The tag is one of the three below; uniform and randint share the words of bits:
+ * so that 16 neighbouring blocks fill 64 neighbouring elements, whatever the batch, the thread
+ * or the device.  The tag is one of the three below; uniform and randint take the tag of bits:
  *
- *     bits      x                             uniform   u(x) = (x >> 8) 2^-24 + 2^-25 in f32, below 1
- *     randint   x n >> 32                     normal    sqrt(-2 log u(x)) (cos, sin)(2 pi y / 2^32)
+ *     bits      x
+ *     randint   x n >> 32
+ *     uniform   u(x) = (x >> 8) 2^-24 + 2^-25, rounded to f32, but below 1
+ *     normal    sqrt(-2 log u(x)) times cos, sin of 2 pi y / 2^32
  *
- * A normal takes two words of its block: words 0 and 2 are x, words 1 and 3 their y; the cosine goes
- * to x's place, the sine to y's.  fold_in(key, data) is words 0 and 1 of the block (data, 0, 0, tag).
- * f64 draws are the f32 draws, widened: the same numbers in every type.
+ * A pair of normals takes two words: words 0 and 2 of a block are x, words 1 and 3 their y; the
+ * cosine goes to x's element, the sine to y's.  fold_in(key, data) is words 0 and 1 of the
+ * block (data, 0, 0, tag).  f64 draws are the f32 draws, widened: the same in every type.
  *
- * The bits of normals are the same on every machine: all operations are rounded as IEEE says, fused
- * products are explicit, and no sum has a product as an operand that a compiler could fuse.
+ * The bits of normals are the same on every machine: all operations are rounded as IEEE says,
+ * fused products are explicit, and no sum has a product for a compiler to fuse.
  *
  * The constants are included once; the formulas once for each type of value, where EBM_REAL is
  * defined, with
  *
  *   EBM_FORMULA EBM_NAME(id)        static inline, __device__, ...; the function's name
  *   EBM_REAL EBM_INT EBM_UINT       f32 and 32-bit integers: scalars or vectors
- *   EBM_WIDE EBM_WIDE_MUL(x, m)     64-bit integers; the low half of x times m < 2^32, 64 bits
+ *   EBM_WIDE EBM_WIDE_K(c)          64-bit integers; one of them from 32 bits
+ *   EBM_WIDE_MUL(x, m)              the low half of x times m < 2^32, 64 bits
  *   EBM_K(c) EBM_CONVERT(i)         a constant; EBM_INT to EBM_REAL
  *   EBM_BITS_OF(x) EBM_REAL_OF(u)   the same bits as EBM_UINT, as EBM_REAL
  *   EBM_SELECT(m, a, b)             m ? a : b
@@ -35,7 +39,7 @@
 #include <stdint.h>
 
 enum { EBM_PHILOX_BITS = 1, EBM_PHILOX_NORMAL = 2, EBM_PHILOX_FOLD_IN = 3 }; /* tags */
-enum { EBM_PHILOX_GROUP = 64, EBM_PHILOX_BLOCKS = 16 }; /* elements, and the blocks they come from */
+enum { EBM_PHILOX_GROUP = 64, EBM_PHILOX_BLOCKS = 16 }; /* elements, from so many blocks */
 
 #endif
 
@@ -45,8 +49,8 @@ enum { EBM_PHILOX_GROUP = 64, EBM_PHILOX_BLOCKS = 16 }; /* elements, and the blo
 EBM_FORMULA void EBM_NAME(schedule)(EBM_WIDE keys[20], uint32_t key0, uint32_t key1)
 {
     for (uint32_t round = 0; round < 10; round++) {
-        keys[2 * round] = (EBM_WIDE){0} + (key0 + round * 0x9E3779B9u);
-        keys[2 * round + 1] = (EBM_WIDE){0} + (key1 + round * 0xBB67AE85u);
+        keys[2 * round] = EBM_WIDE_K(key0 + round * 0x9E3779B9u);
+        keys[2 * round + 1] = EBM_WIDE_K(key1 + round * 0xBB67AE85u);
     }
 }
 
@@ -62,7 +66,7 @@ EBM_FORMULA void EBM_NAME(philox)(EBM_WIDE x[4], const EBM_WIDE keys[20])
     }
 }
 
-/* From 2^-25 to 1, which only the last of 2^24 values is rounded to; a uniform draw leaves it out. */
+/* From 2^-25 to 1; only the last of 2^24 values is rounded to 1, and a uniform draw is not. */
 EBM_FORMULA EBM_REAL EBM_NAME(unit)(EBM_UINT x)
 {
     return EBM_FMA(EBM_CONVERT((EBM_INT)(x >> 8)), EBM_K(0x1p-24f), EBM_K(0x1p-25f));
@@ -122,6 +126,7 @@ EBM_FORMULA void EBM_NAME(normals)(EBM_UINT x, EBM_UINT y, EBM_REAL *first, EBM_
 #undef EBM_INT
 #undef EBM_UINT
 #undef EBM_WIDE
+#undef EBM_WIDE_K
 #undef EBM_WIDE_MUL
 #undef EBM_K
 #undef EBM_CONVERT

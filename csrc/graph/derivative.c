@@ -20,7 +20,8 @@ void ebm__mark_active(const ebm_graph *graph, bool *active)
     for (ebm_ref r = 1; r < ebm_graph_count(graph); r++) {
         ebm_node node = ebm_graph_node(graph, r);
         bool passes = differentiable(&node) || node.op == EBM_OP_repeat;
-        for (int32_t i = 0; passes && !active[r] && i < node.n_in; i++) active[r] = active[node.in[i]];
+        for (int32_t i = 0; passes && !active[r] && i < node.n_in; i++)
+            active[r] = active[node.in[i]];
     }
 }
 
@@ -128,7 +129,8 @@ static void pull_expanded(reverse *v, const ebm_node *node, ebm_ref ct)
     ebm_ref form = expand(v->g, node), parts[8];
     ebm_vjp(v->g, &form, &ct, 1, node->in, node->n_in, parts);
     for (int32_t i = 0; i < node->n_in; i++)
-        if (v->active[node->in[i]]) v->ct[node->in[i]] = add_to(v->g, v->ct[node->in[i]], parts[i]);
+        if (v->active[node->in[i]])
+            v->ct[node->in[i]] = add_to(v->g, v->ct[node->in[i]], parts[i]);
 }
 
 static void pull_repeat(reverse *v, const ebm_node *node, ebm_ref r)
@@ -250,9 +252,9 @@ void ebm_vjp(ebm_graph *graph, const ebm_ref *outs, const ebm_ref *cts, int32_t 
         poisoned = status != EBM_OK;
     }
     for (int32_t k = 0; k < n_wrt; k++)
-        grads[k] = poisoned                  ? EBM_POISON
+        grads[k] = poisoned                   ? EBM_POISON
                    : v.ct[wrt[k]] == EBM_NONE ? zeros(graph, wrt[k])
-                                             : v.ct[wrt[k]];
+                                              : v.ct[wrt[k]];
     results_free(v.repeats);
     ebm__free(v.ct);
     ebm__free(v.active);
@@ -312,7 +314,8 @@ static ebm_ref push_expanded(forward *v, const ebm_node *node)
 {
     ebm_ref form = expand(v->g, node), t = EBM_POISON, tangents[8];
     for (int32_t i = 0; i < node->n_in; i++)
-        tangents[i] = v->t[node->in[i]] == EBM_NONE ? zeros(v->g, node->in[i]) : v->t[node->in[i]];
+        tangents[i] = v->t[node->in[i]] == EBM_NONE ? zeros(v->g, node->in[i])
+                                                    : v->t[node->in[i]];
     ebm_jvp(v->g, &form, 1, node->in, tangents, node->n_in, &t);
     return t;
 }
@@ -360,7 +363,8 @@ static void sweep_forward(forward *v, const bool *active, const bool *needed, eb
 static ebm_status check_tangent(const ebm_graph *g, ebm_ref x, ebm_ref t)
 {
     ebm_node nx = ebm_graph_node(g, x), nt = ebm_graph_node(g, t);
-    if (ebm_dtype_is_float(nx.dtype) && nt.dtype == nx.dtype && ebm_shape_equal(&nt.shape, &nx.shape))
+    if (ebm_dtype_is_float(nx.dtype) && nt.dtype == nx.dtype &&
+        ebm_shape_equal(&nt.shape, &nx.shape))
         return EBM_OK;
     char a[128], b[128];
     return ebm_fail(ebm_dtype_is_float(nx.dtype) ? EBM_SHAPE : EBM_DTYPE,
@@ -391,8 +395,8 @@ void ebm_jvp(ebm_graph *graph, const ebm_ref *outs, int32_t n_out, const ebm_ref
              const ebm_ref *tangents, int32_t n_wrt, ebm_ref *out_tangents)
 {
     size_t count = (size_t)ebm_graph_count(graph);
-    bool poisoned =
-        any_poison(outs, n_out) || any_poison(wrt, n_wrt) || any_poison(tangents, n_wrt);
+    bool poisoned = any_poison(outs, n_out) || any_poison(wrt, n_wrt) ||
+                    any_poison(tangents, n_wrt);
     forward v = {.g = graph};
     bool *flags = NULL;
     if (!poisoned) {

@@ -64,7 +64,7 @@ struct ebm_graph {
     ebm_ref *twin; /* pairs: repeat, twin */
     int64_t n_twin, twin_capacity;
     ebm_graph *parent;
-    ebm_body loop; /* of a body: what it repeats */
+    ebm_body loop;      /* of a body: what it repeats */
     ebm_ref *loop_refs; /* carries and xs of the parent, in order */
     bool closed;
     ebm_status status;
@@ -234,7 +234,11 @@ static ebm_ref *slot_of(ebm_graph *g, const ebm_candidate *c)
 
 static ebm_candidate candidate_of(const ebm_graph *g, const ebm_node *n)
 {
-    return (ebm_candidate){.graph = g, .op = n->op, .in = n->in, .n_in = n->n_in, .attr = n->attr,
+    return (ebm_candidate){.graph = g,
+                           .op = n->op,
+                           .in = n->in,
+                           .n_in = n->n_in,
+                           .attr = n->attr,
                            .n_attr = n->n_attr};
 }
 
@@ -272,8 +276,8 @@ static ebm_status store(ebm_graph *g, const ebm_candidate *c, ebm_dtype dtype,
         *out = *slot;
         return EBM_OK;
     }
-    ebm_node node = {.op = c->op, .dtype = dtype, .shape = *shape, .n_in = c->n_in,
-                     .n_attr = c->n_attr};
+    ebm_node node = {
+        .op = c->op, .dtype = dtype, .shape = *shape, .n_in = c->n_in, .n_attr = c->n_attr};
     node.in = keep_words(g, c->in, c->n_in, sizeof *c->in);
     node.attr = keep_words(g, c->attr, c->n_attr, sizeof *c->attr);
     if (!node.in || !node.attr) return EBM_NOMEM;
@@ -282,14 +286,14 @@ static ebm_status store(ebm_graph *g, const ebm_candidate *c, ebm_dtype dtype,
     return EBM_OK;
 }
 
-ebm_ref ebm__push(ebm_graph *graph, ebm_op op, const ebm_ref *in, int32_t n_in, const int64_t *attr,
-                  int32_t n_attr)
+ebm_ref ebm__push(ebm_graph *graph, ebm_op op, const ebm_ref *in, int32_t n_in,
+                  const int64_t *attr, int32_t n_attr)
 {
     for (int32_t i = 0; i < n_in; i++)
         if (in[i] <= EBM_POISON || in[i] >= graph->n_node) {
             if (in[i] == EBM_POISON) return EBM_POISON;
-            return ebm_graph_fail(graph, EBM_INTERNAL, "%s: no such value: %d", ebm_op_get(op)->name,
-                                  in[i]);
+            return ebm_graph_fail(graph, EBM_INTERNAL, "%s: no such value: %d",
+                                  ebm_op_get(op)->name, in[i]);
         }
     if (graph->closed)
         return ebm_graph_fail(graph, EBM_STATE, "%s: the body of this repeat is closed",
@@ -298,8 +302,8 @@ ebm_ref ebm__push(ebm_graph *graph, ebm_op op, const ebm_ref *in, int32_t n_in, 
     ebm_shape shape = EBM_SCALAR;
     ebm_status status = ebm__infer(graph, op, in, n_in, attr, n_attr, &dtype, &shape);
     if (status != EBM_OK) return ebm_graph_failed(graph, status);
-    ebm_candidate candidate = {.graph = graph, .op = op, .in = in, .n_in = n_in, .attr = attr,
-                               .n_attr = n_attr};
+    ebm_candidate candidate = {
+        .graph = graph, .op = op, .in = in, .n_in = n_in, .attr = attr, .n_attr = n_attr};
     ebm_ref ref = ebm__clean(graph, &candidate, dtype, &shape);
     if (ref != EBM_NONE) return ref;
     status = store(graph, &candidate, dtype, &shape, &ref);
@@ -310,19 +314,23 @@ ebm_status ebm__infer(const ebm_graph *graph, ebm_op op, const ebm_ref *in, int3
                       const int64_t *attr, int32_t n_attr, ebm_dtype *dtype, ebm_shape *shape)
 {
     static ebm_infer *const by_family[] = {
-        [EBM_FAMILY_STRUCTURE] = ebm__infer_structure, [EBM_FAMILY_ELEMENTWISE] = ebm__infer_elementwise,
-        [EBM_FAMILY_REDUCE] = ebm__infer_reduce,       [EBM_FAMILY_MOVE] = ebm__infer_move,
-        [EBM_FAMILY_INDEX] = ebm__infer_index,         [EBM_FAMILY_MATMUL] = ebm__infer_matmul,
-        [EBM_FAMILY_CONV] = ebm__infer_conv,           [EBM_FAMILY_RANDOM] = ebm__infer_random,
+        [EBM_FAMILY_STRUCTURE] = ebm__infer_structure,
+        [EBM_FAMILY_ELEMENTWISE] = ebm__infer_elementwise,
+        [EBM_FAMILY_REDUCE] = ebm__infer_reduce,
+        [EBM_FAMILY_MOVE] = ebm__infer_move,
+        [EBM_FAMILY_INDEX] = ebm__infer_index,
+        [EBM_FAMILY_MATMUL] = ebm__infer_matmul,
+        [EBM_FAMILY_CONV] = ebm__infer_conv,
+        [EBM_FAMILY_RANDOM] = ebm__infer_random,
     };
     const ebm_op_info *info = ebm_op_get(op);
     if (op <= EBM_OP_poison || op >= EBM_OP_COUNT)
         return ebm_fail(EBM_INTERNAL, "graph: no such op: %d", (int)op);
     if (info->n_in >= 0 && info->n_in != n_in)
-        return ebm_fail(EBM_INTERNAL, "%s: number of inputs: got %d, expected %d", info->name, n_in,
-                        info->n_in);
-    ebm_candidate candidate = {.graph = graph, .op = op, .in = in, .n_in = n_in, .attr = attr,
-                               .n_attr = n_attr};
+        return ebm_fail(EBM_INTERNAL, "%s: number of inputs: got %d, expected %d", info->name,
+                        n_in, info->n_in);
+    ebm_candidate candidate = {
+        .graph = graph, .op = op, .in = in, .n_in = n_in, .attr = attr, .n_attr = n_attr};
     return by_family[info->family](&candidate, dtype, shape);
 }
 
@@ -331,8 +339,8 @@ ebm_status ebm__infer(const ebm_graph *graph, ebm_op op, const ebm_ref *in, int3
 static ebm_ref add_input(ebm_graph *g, const char *name, ebm_tensor *tensor, ebm_dtype dtype,
                          const ebm_shape *shape, ebm_ref parent_ref)
 {
-    ebm_status status =
-        ebm__grow(&g->input, &g->input_capacity, g->n_input + 1, sizeof *g->input);
+    ebm_status status = ebm__grow(&g->input, &g->input_capacity, g->n_input + 1,
+                                  sizeof *g->input);
     if (status != EBM_OK) return ebm_graph_failed(g, status);
     graph_input input = {.tensor = tensor, .parent_ref = parent_ref};
     if (name && !(input.name = ebm__strdup(name))) return ebm_graph_failed(g, EBM_NOMEM);
@@ -365,7 +373,8 @@ static ebm_status check_input(ebm_dtype dtype, const ebm_shape *shape)
     return EBM_OK;
 }
 
-ebm_ref ebm_graph_input(ebm_graph *graph, const char *name, ebm_dtype dtype, const ebm_shape *shape)
+ebm_ref ebm_graph_input(ebm_graph *graph, const char *name, ebm_dtype dtype,
+                        const ebm_shape *shape)
 {
     ebm_graph *root = root_of(graph);
     ebm_status status = check_input(dtype, shape);
@@ -378,8 +387,9 @@ ebm_ref ebm_graph_input(ebm_graph *graph, const char *name, ebm_dtype dtype, con
             return ebm_lift(graph, root, input->ref);
         char got[128], had[128];
         return ebm_graph_fail(graph, EBM_STATE, "input '%s': got %s %s, expected %s %s as before",
-                              name, ebm_dtype_name(dtype), ebm_shape_text(shape, got, sizeof got),
-                              ebm_dtype_name(n->dtype), ebm_shape_text(&n->shape, had, sizeof had));
+                              name, ebm_dtype_name(dtype),
+                              ebm_shape_text(shape, got, sizeof got), ebm_dtype_name(n->dtype),
+                              ebm_shape_text(&n->shape, had, sizeof had));
     }
     return ebm_lift(graph, root, add_input(root, name, NULL, dtype, shape, EBM_NONE));
 }
@@ -459,7 +469,8 @@ ebm_graph *ebm_repeat_open(ebm_graph *graph, int64_t n, const ebm_ref *carry, in
     }
     ebm_graph *body = NULL;
     if (status == EBM_OK) status = new_body(graph, &body);
-    if (status == EBM_OK && !(body->loop_refs = ebm__alloc((size_t)(n_carry + n_xs), sizeof(ebm_ref))))
+    if (status == EBM_OK &&
+        !(body->loop_refs = ebm__alloc((size_t)(n_carry + n_xs), sizeof(ebm_ref))))
         status = EBM_NOMEM;
     if (status != EBM_OK) {
         ebm_graph_failed(graph, status);
@@ -471,7 +482,8 @@ ebm_graph *ebm_repeat_open(ebm_graph *graph, int64_t n, const ebm_ref *carry, in
     for (int32_t k = 0; k < n_carry; k++) {
         body->loop_refs[k] = carry[k];
         ebm_shape shape = ebm_ref_shape(graph, carry[k]);
-        carry_in[k] = add_input(body, NULL, NULL, ebm_ref_dtype(graph, carry[k]), &shape, EBM_NONE);
+        carry_in[k] = add_input(body, NULL, NULL, ebm_ref_dtype(graph, carry[k]), &shape,
+                                EBM_NONE);
     }
     for (int32_t k = 0; k < n_xs; k++) {
         body->loop_refs[n_carry + k] = xs[k];
@@ -486,8 +498,8 @@ ebm_ref ebm_lift(ebm_graph *body, const ebm_graph *owner, ebm_ref ref)
 {
     if (body == owner || ref <= EBM_POISON) return ref;
     if (!body->parent)
-        return ebm_graph_fail(body, EBM_STATE,
-                              "graph: a value of another, unrelated or finished, graph was used");
+        return ebm_graph_fail(
+            body, EBM_STATE, "graph: a value of another, unrelated or finished, graph was used");
     ebm_graph *parent = body->parent;
     ref = ebm_lift(parent, owner, ref);
     if (ref <= EBM_POISON) return ref;
@@ -497,8 +509,7 @@ ebm_ref ebm_lift(ebm_graph *body, const ebm_graph *owner, ebm_ref ref)
         return ebm__constant(body, node.dtype, &node.shape, value);
     for (int64_t k = 1 + body->loop.n_carry + body->loop.n_xs; k < body->n_input; k++)
         if (body->input[k].parent_ref == ref) return body->input[k].ref;
-    if (body->closed)
-        return ebm_graph_fail(body, EBM_STATE, "repeat: the body is closed");
+    if (body->closed) return ebm_graph_fail(body, EBM_STATE, "repeat: the body is closed");
     return add_input(body, NULL, NULL, node.dtype, &node.shape, ref);
 }
 
@@ -551,8 +562,8 @@ static ebm_ref push_repeat(ebm_graph *parent, const ebm_graph *body)
     return ref;
 }
 
-void ebm_repeat_close(ebm_graph *body, const ebm_ref *carry_out, const ebm_ref *ys, int32_t n_ys,
-                      bool reverse, ebm_ref *carry_last, ebm_ref *ys_stacked)
+void ebm_repeat_close(ebm_graph *body, const ebm_ref *carry_out, const ebm_ref *ys,
+                      int32_t n_ys, bool reverse, ebm_ref *carry_last, ebm_ref *ys_stacked)
 {
     int32_t n_carry = body->loop.n_carry;
     bool poisoned = false;
@@ -590,8 +601,8 @@ ebm_ref ebm_repeat_twin(const ebm_graph *graph, ebm_ref repeat)
 void ebm__repeat_set_twin(ebm_graph *graph, ebm_ref repeat, ebm_ref twin)
 {
     if (repeat <= EBM_POISON || twin <= EBM_POISON) return;
-    ebm_status status =
-        ebm__grow(&graph->twin, &graph->twin_capacity, 2 * (graph->n_twin + 1), sizeof(ebm_ref));
+    ebm_status status = ebm__grow(&graph->twin, &graph->twin_capacity, 2 * (graph->n_twin + 1),
+                                  sizeof(ebm_ref));
     if (status != EBM_OK) {
         ebm_graph_failed(graph, status);
         return;

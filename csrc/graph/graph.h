@@ -32,11 +32,24 @@ typedef enum ebm_op {
     EBM_OP_REGION = EBM_OP_COUNT /* a fused elementwise region: plans and devices only */
 } ebm_op;
 
-typedef enum ebm_op_kind { EBM_KIND_EW, EBM_KIND_LIN, EBM_KIND_MULTI, EBM_KIND_NON, EBM_KIND_GEN,
-                           EBM_KIND_SPECIAL } ebm_op_kind;
-typedef enum ebm_op_family { EBM_FAMILY_STRUCTURE, EBM_FAMILY_ELEMENTWISE, EBM_FAMILY_REDUCE,
-                             EBM_FAMILY_MOVE, EBM_FAMILY_INDEX, EBM_FAMILY_MATMUL, EBM_FAMILY_CONV,
-                             EBM_FAMILY_RANDOM } ebm_op_family;
+typedef enum ebm_op_kind {
+    EBM_KIND_EW,
+    EBM_KIND_LIN,
+    EBM_KIND_MULTI,
+    EBM_KIND_NON,
+    EBM_KIND_GEN,
+    EBM_KIND_SPECIAL
+} ebm_op_kind;
+typedef enum ebm_op_family {
+    EBM_FAMILY_STRUCTURE,
+    EBM_FAMILY_ELEMENTWISE,
+    EBM_FAMILY_REDUCE,
+    EBM_FAMILY_MOVE,
+    EBM_FAMILY_INDEX,
+    EBM_FAMILY_MATMUL,
+    EBM_FAMILY_CONV,
+    EBM_FAMILY_RANDOM
+} ebm_op_family;
 
 typedef struct ebm_op_info {
     const char *name;
@@ -95,8 +108,9 @@ ebm_ref ebm_graph_capture(ebm_graph *graph, ebm_tensor *tensor);
 
 int32_t ebm_graph_n_inputs(const ebm_graph *graph);
 ebm_ref ebm_graph_input_ref(const ebm_graph *graph, int32_t index);
-const char *ebm_graph_input_name(const ebm_graph *graph, int32_t index);   /* may be NULL; borrowed */
-ebm_tensor *ebm_graph_input_tensor(const ebm_graph *graph, int32_t index); /* captured; borrowed or NULL */
+const char *ebm_graph_input_name(const ebm_graph *graph, int32_t index); /* may be NULL; borrowed */
+ebm_tensor *ebm_graph_input_tensor(const ebm_graph *graph,
+                                   int32_t index); /* captured; borrowed or NULL */
 
 /* ---- repeat ------------------------------------------------------------------------------------ */
 
@@ -111,12 +125,12 @@ ebm_tensor *ebm_graph_input_tensor(const ebm_graph *graph, int32_t index); /* ca
 ebm_graph *ebm_repeat_open(ebm_graph *graph, int64_t n, const ebm_ref *carry, int32_t n_carry,
                            const ebm_ref *xs, int32_t n_xs, ebm_ref *i, ebm_ref *carry_in,
                            ebm_ref *xs_in);
-void ebm_repeat_close(ebm_graph *body, const ebm_ref *carry_out, const ebm_ref *ys, int32_t n_ys,
-                      bool reverse, ebm_ref *carry_last, ebm_ref *ys_stacked);
+void ebm_repeat_close(ebm_graph *body, const ebm_ref *carry_out, const ebm_ref *ys,
+                      int32_t n_ys, bool reverse, ebm_ref *carry_last, ebm_ref *ys_stacked);
 
 /* A value of the parent graph (or of an ancestor) as a constant of the body; the same ref each time. */
 ebm_ref ebm_lift(ebm_graph *body, const ebm_graph *owner, ebm_ref ref);
-ebm_graph *ebm_graph_parent(const ebm_graph *graph);           /* NULL for a root */
+ebm_graph *ebm_graph_parent(const ebm_graph *graph);                   /* NULL for a root */
 const ebm_graph *ebm_graph_body(const ebm_graph *graph, int64_t body); /* attr[0] of a repeat */
 
 /* A closed body, for plans: inputs are numbered i, carries, xs, captured, in this order. */
@@ -166,7 +180,8 @@ ebm_status ebm_graph_verify(const ebm_graph *graph);
 /* The readable form, in `*out` (owned by the caller: ebm__free), of what `outs` need.
  * ebm_graph_parse reads it back: a new graph and its outputs (*outs owned by the caller); FORMAT.
  * Captured tensors are written as named inputs. */
-ebm_status ebm_graph_print(char **out, const ebm_graph *graph, const ebm_ref *outs, int32_t n_out);
+ebm_status ebm_graph_print(char **out, const ebm_graph *graph, const ebm_ref *outs,
+                           int32_t n_out);
 ebm_status ebm_graph_parse(ebm_graph **out, ebm_ref **outs, int32_t *n_out, const char *text);
 
 #endif

@@ -6,22 +6,23 @@
 
 /* A nested repeat: its body again, inside `to`, around the mapped inputs.  `room` holds
  * n_in + 1 + n_in + 2 n_out refs, then the map of the body. */
-static ebm_ref rebuild(ebm_graph *to, const ebm_node *node, const ebm_body *loop, const ebm_ref *map,
-                       ebm_ref *room)
+static ebm_ref rebuild(ebm_graph *to, const ebm_node *node, const ebm_body *loop,
+                       const ebm_ref *map, ebm_ref *room)
 {
     int32_t n_in = node->n_in, given = loop->n_carry + loop->n_xs;
     int32_t n_out = loop->n_carry + loop->n_ys;
     ebm_ref *in = room, *inside = in + n_in, *wanted = inside + n_in + 1, *outs = wanted + n_out;
     ebm_ref *inner = outs + n_out;
     for (int32_t k = 0; k < n_in; k++) in[k] = map[node->in[k]];
-    ebm_graph *body =
-        ebm_repeat_open(to, loop->n, in, loop->n_carry, in + loop->n_carry, loop->n_xs, &inside[0],
-                        inside + 1, inside + 1 + loop->n_carry);
+    ebm_graph *body = ebm_repeat_open(to, loop->n, in, loop->n_carry, in + loop->n_carry,
+                                      loop->n_xs, &inside[0], inside + 1,
+                                      inside + 1 + loop->n_carry);
     if (!body) return EBM_POISON;
     for (int32_t k = given; k < n_in; k++) inside[1 + k] = ebm_lift(body, to, in[k]);
     for (int32_t k = 0; k <= n_in; k++) inner[ebm_graph_input_ref(loop->graph, k)] = inside[k];
     if (loop->n_carry) memcpy(wanted, loop->carry_out, (size_t)loop->n_carry * sizeof *wanted);
-    if (loop->n_ys) memcpy(wanted + loop->n_carry, loop->ys, (size_t)loop->n_ys * sizeof *wanted);
+    if (loop->n_ys)
+        memcpy(wanted + loop->n_carry, loop->ys, (size_t)loop->n_ys * sizeof *wanted);
     ebm__graph_inline(body, loop->graph, inner, wanted, n_out, outs);
     ebm_repeat_close(body, outs, outs + loop->n_carry, loop->n_ys, loop->reverse, wanted,
                      wanted + loop->n_carry);

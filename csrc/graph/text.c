@@ -299,7 +299,8 @@ static bool read_repeat(reader *p, ebm_graph *g, const ebm_ref *in, int32_t n_in
         return bad(p, "words of repeat do not fit");
     if (depth == MAX_DEPTH) return bad(p, "nested too deeply");
     ebm_ref *inside = ebm__alloc((size_t)(w[1] + w[2]) + 1, sizeof *inside);
-    ebm_ref *leave = ebm__alloc((size_t)(w[1] + w[3]) + 1, sizeof *leave), *carry = NULL, *ys = NULL;
+    ebm_ref *leave = ebm__alloc((size_t)(w[1] + w[3]) + 1, sizeof *leave), *carry = NULL,
+            *ys = NULL;
     numbers m = {.ref = NULL};
     ebm_graph *body = NULL;
     if (!inside || !leave)

@@ -128,7 +128,8 @@ ebm_ref ebm_attention(ebm_graph *g, ebm_ref q, ebm_ref k, ebm_ref v)
 {
     if (q <= EBM_POISON || k <= EBM_POISON || v <= EBM_POISON) return EBM_POISON;
     ebm_shape shape = ebm_ref_shape(g, q);
-    if (shape.rank < 2) return ebm_graph_fail(g, EBM_SHAPE, "attention: rank: got %d", shape.rank);
+    if (shape.rank < 2)
+        return ebm_graph_fail(g, EBM_SHAPE, "attention: rank: got %d", shape.rank);
     double width = (double)shape.dim[shape.rank - 1];
     ebm_ref logits = ebm_scale(g, ebm_matmul(g, q, ebm_transpose(g, k)), 1 / sqrt(width));
     return ebm_matmul(g, ebm_softmax(g, logits, -1), v);
@@ -146,10 +147,12 @@ static ebm_ref in_blocks(ebm_graph *g, const char *what, ebm_ref x, int64_t s)
     ebm_shape shape = ebm_ref_shape(g, x);
     if (shape.rank != 4 || s < 1 || shape.dim[1] % s || shape.dim[2] % s) {
         char text[128];
-        return ebm_graph_fail(g, EBM_SHAPE, "%s: %s is no (N, H, W, C) with sides divisible by %lld",
-                              what, ebm_shape_text(&shape, text, sizeof text), (long long)s);
+        return ebm_graph_fail(g, EBM_SHAPE,
+                              "%s: %s is no (N, H, W, C) with sides divisible by %lld", what,
+                              ebm_shape_text(&shape, text, sizeof text), (long long)s);
     }
-    ebm_shape blocks = {6, {shape.dim[0], shape.dim[1] / s, s, shape.dim[2] / s, s, shape.dim[3]}};
+    ebm_shape blocks = {6,
+                        {shape.dim[0], shape.dim[1] / s, s, shape.dim[2] / s, s, shape.dim[3]}};
     return ebm_reshape(g, x, &blocks);
 }
 
@@ -162,7 +165,8 @@ ebm_ref ebm_upsample(ebm_graph *g, ebm_ref x, int64_t factor)
 {
     ebm_ref blocks = in_blocks(g, "upsample", x, 1);
     if (blocks <= EBM_POISON) return EBM_POISON;
-    if (factor < 1) return ebm_graph_fail(g, EBM_VALUE, "upsample: factor: got %lld", (long long)factor);
+    if (factor < 1)
+        return ebm_graph_fail(g, EBM_VALUE, "upsample: factor: got %lld", (long long)factor);
     ebm_shape wide = ebm_ref_shape(g, blocks), shape = ebm_ref_shape(g, x);
     wide.dim[2] = wide.dim[4] = factor;
     shape.dim[1] *= factor;

@@ -9,8 +9,8 @@
 
 /* ---- inference --------------------------------------------------------------------------------- */
 
-static int64_t extent(int64_t size, int64_t kernel, int64_t stride, int64_t before, int64_t after,
-                      int64_t dilation)
+static int64_t extent(int64_t size, int64_t kernel, int64_t stride, int64_t before,
+                      int64_t after, int64_t dilation)
 {
     int64_t span = size + before + after - dilation * (kernel - 1) - 1;
     return span < 0 ? -1 : span / stride + 1;
@@ -20,11 +20,13 @@ static ebm_status check_geometry(const ebm_candidate *c)
 {
     EBM_CHECK(c->n_attr == EBM_CONV_ATTRS);
     const int64_t *a = c->attr;
-    bool good = a[EBM_CONV_STRIDE_H] > 0 && a[EBM_CONV_STRIDE_W] > 0 && a[EBM_CONV_DILATION_H] > 0 &&
-                a[EBM_CONV_DILATION_W] > 0 && a[EBM_CONV_GROUPS] > 0;
+    bool good = a[EBM_CONV_STRIDE_H] > 0 && a[EBM_CONV_STRIDE_W] > 0 &&
+                a[EBM_CONV_DILATION_H] > 0 && a[EBM_CONV_DILATION_W] > 0 &&
+                a[EBM_CONV_GROUPS] > 0;
     for (int i = EBM_CONV_TOP; i <= EBM_CONV_RIGHT; i++) good = good && a[i] >= 0;
     return good ? EBM_OK
-                : ebm_fail(EBM_VALUE, "%s: expected stride, dilation, groups > 0 and padding >= 0",
+                : ebm_fail(EBM_VALUE,
+                           "%s: expected stride, dilation, groups > 0 and padding >= 0",
                            ebm_op_get(c->op)->name);
 }
 
@@ -51,7 +53,8 @@ ebm_status ebm__infer_conv(const ebm_candidate *c, ebm_dtype *dtype, ebm_shape *
 {
     EBM_TRY(check_geometry(c));
     const int64_t *a = c->attr;
-    ebm_shape first = ebm_ref_shape(c->graph, c->in[0]), second = ebm_ref_shape(c->graph, c->in[1]);
+    ebm_shape first = ebm_ref_shape(c->graph, c->in[0]),
+              second = ebm_ref_shape(c->graph, c->in[1]);
     *dtype = ebm_ref_dtype(c->graph, c->in[0]);
     if (!ebm_dtype_is_float(*dtype) || ebm_ref_dtype(c->graph, c->in[1]) != *dtype)
         return ebm_fail(EBM_DTYPE, "%s: got %s and %s, expected one float type",
@@ -68,7 +71,8 @@ ebm_status ebm__infer_conv(const ebm_candidate *c, ebm_dtype *dtype, ebm_shape *
         d[2] = extent(first.dim[2], second.dim[1], a[EBM_CONV_STRIDE_W], a[EBM_CONV_LEFT],
                       a[EBM_CONV_RIGHT], a[EBM_CONV_DILATION_W]);
         d[3] = second.dim[3];
-        if (d[1] < 1 || d[2] < 1) return misfit(c, "the kernel is larger than the padded image");
+        if (d[1] < 1 || d[2] < 1)
+            return misfit(c, "the kernel is larger than the padded image");
         return belongs(a, &first, &second, shape) ? EBM_OK : misfit(c, "channels do not fit");
     case EBM_OP_conv_data:
         d[0] = first.dim[0];
@@ -88,8 +92,8 @@ ebm_status ebm__infer_conv(const ebm_candidate *c, ebm_dtype *dtype, ebm_shape *
 
 /* ---- builders ---------------------------------------------------------------------------------- */
 
-static ebm_ref push(ebm_graph *g, ebm_op op, ebm_ref a, ebm_ref b, const ebm_conv_geometry *geometry,
-                    int64_t result_h, int64_t result_w)
+static ebm_ref push(ebm_graph *g, ebm_op op, ebm_ref a, ebm_ref b,
+                    const ebm_conv_geometry *geometry, int64_t result_h, int64_t result_w)
 {
     int64_t attr[EBM_CONV_ATTRS];
     memcpy(attr, geometry, sizeof *geometry);

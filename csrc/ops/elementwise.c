@@ -223,7 +223,8 @@ ebm_ref ebm__pow_partial_exponent(ebm_graph *g, ebm_ref a, ebm_ref b, ebm_ref y)
     (void)b;
     ebm_ref zero = ebm_scalar_like(g, a, 0.0), one = ebm_scalar_like(g, a, 1.0);
     ebm_ref at_zero = ebm_equal(g, a, zero);
-    return ebm_select(g, at_zero, zero, ebm_mul(g, y, ebm_log(g, ebm_select(g, at_zero, one, a))));
+    return ebm_select(g, at_zero, zero,
+                      ebm_mul(g, y, ebm_log(g, ebm_select(g, at_zero, one, a))));
 }
 
 ebm_ref ebm__partial(ebm_graph *g, const ebm_node *node, ebm_ref y, int32_t i)
@@ -236,7 +237,8 @@ ebm_ref ebm__partial(ebm_graph *g, const ebm_node *node, ebm_ref y, int32_t i)
 #define EW2(id, pa, pb) \
     case EBM_OP_##id: return i == 0 ? (pa) : (pb);
 #include "graph/ops.def"
-    default: return ebm_graph_fail(g, EBM_INTERNAL, "%s: no partial", ebm_op_get(node->op)->name);
+    default:
+        return ebm_graph_fail(g, EBM_INTERNAL, "%s: no partial", ebm_op_get(node->op)->name);
     }
 }
 

@@ -74,13 +74,14 @@ static ebm_status infer_window_argmax(const ebm_candidate *c, ebm_dtype *dtype, 
     for (int i = 0; i < 2; i++) {
         int64_t size = c->attr[i], stride = c->attr[2 + i], pad = c->attr[4 + i];
         if (size < 1 || stride < 1 || pad < 0 || pad >= size)
-            return ebm_fail(EBM_VALUE, "window: size %lld, stride %lld, padding %lld: "
-                            "expected 0 <= padding < size and stride >= 1", (long long)size,
-                            (long long)stride, (long long)pad);
+            return ebm_fail(EBM_VALUE,
+                            "window: size %lld, stride %lld, padding %lld: "
+                            "expected 0 <= padding < size and stride >= 1",
+                            (long long)size, (long long)stride, (long long)pad);
         int64_t span = shape->dim[1 + i] + 2 * pad - size;
         if (span < 0 || shape->dim[1 + i] == 0)
-            return ebm_fail(EBM_SHAPE, "window: of size %lld does not fit into %lld", (long long)size,
-                            (long long)(shape->dim[1 + i] + 2 * pad));
+            return ebm_fail(EBM_SHAPE, "window: of size %lld does not fit into %lld",
+                            (long long)size, (long long)(shape->dim[1 + i] + 2 * pad));
         int64_t last = span / stride; /* a window must touch the image */
         if (last * stride - pad >= shape->dim[1 + i]) last--;
         shape->dim[1 + i] = last + 1;

@@ -2,7 +2,8 @@
 #include "graph/rules.h"
 #include "ops/ops.h"
 
-static ebm_status misfit(const char *what, const ebm_shape *a, const ebm_shape *b, bool ta, bool tb)
+static ebm_status misfit(const char *what, const ebm_shape *a, const ebm_shape *b, bool ta,
+                         bool tb)
 {
     char sa[128], sb[128];
     return ebm_fail(EBM_SHAPE, "matmul: %s: %s%s @ %s%s", what, ebm_shape_text(a, sa, sizeof sa),
@@ -62,7 +63,8 @@ ebm_ref ebm_matmul_ex(ebm_graph *g, ebm_ref a, ebm_ref b, bool ta, bool tb)
 /* (..., M, K) @ (K, N) as one product of (... M, K). */
 static ebm_ref stacked(ebm_graph *g, ebm_ref a, ebm_ref b)
 {
-    ebm_shape shape = ebm_ref_shape(g, a), flat = {.rank = 2, .dim = {1, shape.dim[shape.rank - 1]}};
+    ebm_shape shape = ebm_ref_shape(g, a),
+              flat = {.rank = 2, .dim = {1, shape.dim[shape.rank - 1]}};
     for (int32_t i = 0; i < shape.rank - 1; i++) flat.dim[0] *= shape.dim[i];
     ebm_ref y = ebm_matmul_ex(g, ebm_reshape(g, a, &flat), b, false, false);
     if (y <= EBM_POISON) return y;
@@ -77,7 +79,8 @@ ebm_ref ebm_matmul(ebm_graph *g, ebm_ref a, ebm_ref b)
     if (sa.rank < 2 || sb.rank < 2)
         return ebm_graph_failed(g, misfit("ranks below 2", &sa, &sb, false, false));
     if (sa.rank > 2 && sb.rank == 2) return stacked(g, a, b);
-    ebm_shape la = ebm_shape_of(sa.rank - 2, sa.dim), lb = ebm_shape_of(sb.rank - 2, sb.dim), lead;
+    ebm_shape la = ebm_shape_of(sa.rank - 2, sa.dim), lb = ebm_shape_of(sb.rank - 2, sb.dim),
+              lead;
     ebm_status status = ebm_shape_broadcast(&lead, &la, &lb, "matmul");
     if (status != EBM_OK) return ebm_graph_failed(g, status);
     ebm_shape fa = lead, fb = lead;
@@ -85,7 +88,8 @@ ebm_ref ebm_matmul(ebm_graph *g, ebm_ref a, ebm_ref b)
         fa.dim[fa.rank++] = sa.dim[sa.rank - i];
         fb.dim[fb.rank++] = sb.dim[sb.rank - i];
     }
-    return ebm_matmul_ex(g, ebm_broadcast_to(g, a, &fa), ebm_broadcast_to(g, b, &fb), false, false);
+    return ebm_matmul_ex(g, ebm_broadcast_to(g, a, &fa), ebm_broadcast_to(g, b, &fb), false,
+                         false);
 }
 
 /* With A = a or a', B = b or b':  ct_A = ct B',  ct_B = A' ct, each written in the stored order. */

@@ -58,7 +58,8 @@ static ebm_status infer_slice(const ebm_candidate *c, ebm_shape *shape)
         int64_t start = c->attr[3 * i], step = c->attr[3 * i + 1], count = c->attr[3 * i + 2];
         int64_t last = start + (count - 1) * step;
         if (step == 0 || count < 0 ||
-            (count > 0 && (start < 0 || start >= shape->dim[i] || last < 0 || last >= shape->dim[i])))
+            (count > 0 &&
+             (start < 0 || start >= shape->dim[i] || last < 0 || last >= shape->dim[i])))
             return ebm_fail(EBM_INDEX,
                             "slice: axis %d of size %lld: start %lld, step %lld, count %lld", i,
                             (long long)shape->dim[i], (long long)start, (long long)step,
@@ -76,7 +77,8 @@ static ebm_status infer_pad(const ebm_candidate *c, ebm_shape *shape)
         int64_t count = shape->dim[i], last = start + (count - 1) * step;
         if (step == 0 || size < 0 ||
             (count > 0 && (start < 0 || start >= size || last < 0 || last >= size)))
-            return ebm_fail(EBM_INDEX, "pad: axis %d: %lld values at %lld by %lld into size %lld", i,
+            return ebm_fail(EBM_INDEX,
+                            "pad: axis %d: %lld values at %lld by %lld into size %lld", i,
                             (long long)count, (long long)start, (long long)step, (long long)size);
         shape->dim[i] = size;
     }
@@ -227,7 +229,8 @@ ebm_ref ebm_expand_dims(ebm_graph *g, ebm_ref x, int axis)
     ebm_shape from = ebm_ref_shape(g, x), shape = {.rank = from.rank + 1};
     int at = axis < 0 ? axis + shape.rank : axis;
     if (at < 0 || at > from.rank || shape.rank > EBM_MAX_RANK)
-        return ebm_graph_fail(g, EBM_INDEX, "expand_dims: axis: got %d for rank %d", axis, from.rank);
+        return ebm_graph_fail(g, EBM_INDEX, "expand_dims: axis: got %d for rank %d", axis,
+                              from.rank);
     for (int32_t i = 0; i < shape.rank; i++)
         shape.dim[i] = i == at ? 1 : from.dim[i < at ? i : i - 1];
     return ebm_reshape(g, x, &shape);
@@ -249,7 +252,8 @@ ebm_ref ebm_transpose(ebm_graph *g, ebm_ref x)
 {
     if (x <= EBM_POISON) return EBM_POISON;
     int32_t rank = ebm_ref_shape(g, x).rank;
-    if (rank < 2) return ebm_graph_fail(g, EBM_SHAPE, "transpose: rank: got %d, expected 2 or more", rank);
+    if (rank < 2)
+        return ebm_graph_fail(g, EBM_SHAPE, "transpose: rank: got %d, expected 2 or more", rank);
     int64_t axes[EBM_MAX_RANK];
     for (int32_t i = 0; i < rank; i++) axes[i] = i;
     axes[rank - 1] = rank - 2;
@@ -299,7 +303,8 @@ static ebm_ref slice_one_axis(ebm_graph *g, ebm_ref x, int axis, int64_t start, 
 
 ebm_ref ebm_slice_axis(ebm_graph *g, ebm_ref x, int axis, int64_t start, int64_t count)
 {
-    if (count < 0) return ebm_graph_fail(g, EBM_VALUE, "slice: count: got %lld", (long long)count);
+    if (count < 0)
+        return ebm_graph_fail(g, EBM_VALUE, "slice: count: got %lld", (long long)count);
     return slice_one_axis(g, x, axis, start, 1, count);
 }
 

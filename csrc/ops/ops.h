@@ -40,8 +40,8 @@ ebm_ref ebm_logical_xor(ebm_graph *g, ebm_ref a, ebm_ref b);
 ebm_ref ebm_logical_not(ebm_graph *g, ebm_ref x);
 ebm_ref ebm_floordiv(ebm_graph *g, ebm_ref a, ebm_ref b);
 ebm_ref ebm_mod(ebm_graph *g, ebm_ref a, ebm_ref b);
-ebm_ref ebm_scale(ebm_graph *g, ebm_ref x, double factor); /* factor * x */
-ebm_ref ebm_shift(ebm_graph *g, ebm_ref x, double term);   /* x + term */
+ebm_ref ebm_scale(ebm_graph *g, ebm_ref x, double factor);          /* factor * x */
+ebm_ref ebm_shift(ebm_graph *g, ebm_ref x, double term);            /* x + term */
 ebm_ref ebm_clip(ebm_graph *g, ebm_ref x, double low, double high); /* -inf, inf leave a side open */
 /* Parts of rules: 1 where a > b, else 0; and 1 minus it. */
 ebm_ref ebm__where_greater(ebm_graph *g, ebm_ref a, ebm_ref b);
@@ -61,9 +61,9 @@ ebm_ref ebm_any(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims); /* bool *
 ebm_ref ebm_all(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims); /* bool */
 ebm_ref ebm_argmax(ebm_graph *g, ebm_ref x, int axis);
 ebm_ref ebm_cumsum(ebm_graph *g, ebm_ref x, int axis, bool reverse);
-ebm_ref ebm_sum_rows(ebm_graph *g, ebm_ref x);  /* (N, ...) -> (N,): over all axes but the first */
-ebm_ref ebm_mean_all(ebm_graph *g, ebm_ref x);  /* () */
-ebm_ref ebm_sum_all(ebm_graph *g, ebm_ref x);   /* () */
+ebm_ref ebm_sum_rows(ebm_graph *g, ebm_ref x); /* (N, ...) -> (N,): over all axes but the first */
+ebm_ref ebm_mean_all(ebm_graph *g, ebm_ref x); /* () */
+ebm_ref ebm_sum_all(ebm_graph *g, ebm_ref x);  /* () */
 
 /* ---- movement (move.c) ------------------------------------------------------------------------- */
 
@@ -105,12 +105,23 @@ ebm_ref ebm_matmul_ex(ebm_graph *g, ebm_ref a, ebm_ref b, bool ta, bool tb);
  * order, then two words: result height and width (conv_data: of the image; conv_weight: of the
  * kernel; conv: 0, 0).  Output size = (H + top + bottom - dilation (kh - 1) - 1) / stride + 1. */
 typedef struct ebm_conv_geometry {
-    int64_t stride_h, stride_w, pad_top, pad_bottom, pad_left, pad_right, dilation_h, dilation_w,
-        groups;
+    int64_t stride_h, stride_w, pad_top, pad_bottom, pad_left, pad_right, dilation_h,
+        dilation_w, groups;
 } ebm_conv_geometry;
-enum { EBM_CONV_STRIDE_H, EBM_CONV_STRIDE_W, EBM_CONV_TOP, EBM_CONV_BOTTOM, EBM_CONV_LEFT,
-       EBM_CONV_RIGHT, EBM_CONV_DILATION_H, EBM_CONV_DILATION_W, EBM_CONV_GROUPS, EBM_CONV_RESULT_H,
-       EBM_CONV_RESULT_W, EBM_CONV_ATTRS };
+enum {
+    EBM_CONV_STRIDE_H,
+    EBM_CONV_STRIDE_W,
+    EBM_CONV_TOP,
+    EBM_CONV_BOTTOM,
+    EBM_CONV_LEFT,
+    EBM_CONV_RIGHT,
+    EBM_CONV_DILATION_H,
+    EBM_CONV_DILATION_W,
+    EBM_CONV_GROUPS,
+    EBM_CONV_RESULT_H,
+    EBM_CONV_RESULT_W,
+    EBM_CONV_ATTRS
+};
 ebm_conv_geometry ebm_conv_same(int64_t stride, int64_t pad); /* groups 1, dilation 1 */
 ebm_ref ebm_conv(ebm_graph *g, ebm_ref x, ebm_ref w, const ebm_conv_geometry *geometry);
 ebm_ref ebm_conv_data(ebm_graph *g, ebm_ref q, ebm_ref w, const ebm_conv_geometry *geometry,
@@ -128,7 +139,8 @@ ebm_ref ebm_uniform(ebm_graph *g, ebm_ref key, int32_t purpose, ebm_dtype dtype,
                     const ebm_shape *shape);
 ebm_ref ebm_normal(ebm_graph *g, ebm_ref key, int32_t purpose, ebm_dtype dtype,
                    const ebm_shape *shape);
-ebm_ref ebm_randint(ebm_graph *g, ebm_ref key, int32_t purpose, int64_t n, const ebm_shape *shape);
+ebm_ref ebm_randint(ebm_graph *g, ebm_ref key, int32_t purpose, int64_t n,
+                    const ebm_shape *shape);
 
 /* ---- composites (composite.c): no rows, no kernels of their own -------------------------------- */
 
@@ -147,10 +159,12 @@ ebm_ref ebm_batch_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, doub
 ebm_ref ebm_layer_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, double epsilon);
 ebm_ref ebm_group_norm(ebm_graph *g, ebm_ref x, int64_t groups, ebm_ref gain, ebm_ref bias,
                        double epsilon); /* x (N, ..., C) */
-ebm_ref ebm_attention(ebm_graph *g, ebm_ref q, ebm_ref k, ebm_ref v); /* (..., T, d): softmax(q k' / sqrt d) v */
+ebm_ref ebm_attention(ebm_graph *g, ebm_ref q, ebm_ref k,
+                      ebm_ref v); /* (..., T, d): softmax(q k' / sqrt d) v */
 ebm_ref ebm_max_pool(ebm_graph *g, ebm_ref x, const ebm_window *window);
-ebm_ref ebm_avg_pool(ebm_graph *g, ebm_ref x, int64_t size); /* size x size, stride size */
+ebm_ref ebm_avg_pool(ebm_graph *g, ebm_ref x, int64_t size);   /* size x size, stride size */
 ebm_ref ebm_upsample(ebm_graph *g, ebm_ref x, int64_t factor); /* nearest, NHWC */
-ebm_ref ebm_linear(ebm_graph *g, ebm_ref x, ebm_ref w, ebm_ref b); /* x (N, I), w (I, O), b (O,) or EBM_NONE */
+ebm_ref ebm_linear(ebm_graph *g, ebm_ref x, ebm_ref w,
+                   ebm_ref b); /* x (N, I), w (I, O), b (O,) or EBM_NONE */
 
 #endif

@@ -118,7 +118,8 @@ static int64_t axis_of(ebm_graph *g, const char *what, ebm_ref x, int axis)
 {
     int32_t rank = ebm_ref_shape(g, x).rank;
     if (axis >= -rank && axis < rank) return axis < 0 ? axis + rank : axis;
-    ebm_graph_fail(g, EBM_INDEX, "%s: axis: got %d, expected %d .. %d", what, axis, -rank, rank - 1);
+    ebm_graph_fail(g, EBM_INDEX, "%s: axis: got %d, expected %d .. %d", what, axis, -rank,
+                   rank - 1);
     return -1;
 }
 

@@ -42,7 +42,8 @@ static ebm_status parts_init(loop_parts *p, ebm_graph *g, ebm_ref repeat)
     p->n_ys = p->body.n_ys;
     p->n_out = p->n_carry + p->n_ys;
     /* The builds below take fewer than 24 arrays of n_in or n_out refs and two maps of the body. */
-    size_t size = 24 * (size_t)(p->n_in + p->n_out + 1) + 2 * (size_t)ebm_graph_count(p->body.graph);
+    size_t size = 24 * (size_t)(p->n_in + p->n_out + 1) +
+                  2 * (size_t)ebm_graph_count(p->body.graph);
     p->room = p->next = ebm__alloc(size, sizeof *p->room);
     p->in_active = ebm__alloc((size_t)(p->n_in + p->n_out), sizeof *p->in_active);
     if (!p->room || !p->in_active) return EBM_NOMEM;
@@ -182,8 +183,8 @@ static ebm_ref *keep_carries(loop_parts *p)
     ebm_ref *inputs = refs(p, p->n_in), *last = refs(p, p->n_carry), i;
     int32_t n_ys = p->n_ys + p->n_carry;
     ebm_ref *ys = refs(p, n_ys), *stacked = refs(p, n_ys);
-    ebm_graph *body = ebm_repeat_open(p->g, p->body.n, p->in, p->n_carry, p->in + p->n_carry, p->n_xs,
-                                      &i, inputs, inputs + p->n_carry);
+    ebm_graph *body = ebm_repeat_open(p->g, p->body.n, p->in, p->n_carry, p->in + p->n_carry,
+                                      p->n_xs, &i, inputs, inputs + p->n_carry);
     if (!body) return NULL;
     ebm_ref *outs = copy_body(p, body, i, inputs);
     memcpy(ys, outs + p->n_carry, (size_t)p->n_ys * sizeof *ys);
@@ -254,8 +255,8 @@ static void build_vjp(loop_parts *p, const ebm_ref *out_ct, ebm_ref *in_ct)
     }
 }
 
-void ebm__repeat_vjp(ebm_graph *graph, ebm_ref repeat, const ebm_ref *out_cts, const bool *in_active,
-                     ebm_ref *in_cts)
+void ebm__repeat_vjp(ebm_graph *graph, ebm_ref repeat, const ebm_ref *out_cts,
+                     const bool *in_active, ebm_ref *in_cts)
 {
     loop_parts p;
     bool asked = false;

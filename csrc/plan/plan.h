@@ -17,7 +17,7 @@ typedef struct ebm_workspace ebm_workspace;
 
 typedef struct ebm_plan_options {
     const ebm_device *device;
-    bool fuse;            /* regions and shared buffers; false: every node alone, in its own buffer */
+    bool fuse; /* regions and shared buffers; false: every node alone, in its own buffer */
     const int32_t *alias; /* for each output the number of the input whose buffer it overwrites, or
                              -1; NULL: none.  The last read of that input comes before the write,
                              or the result is copied at the end. */
@@ -25,8 +25,8 @@ typedef struct ebm_plan_options {
 
 /* Compiles the outputs of `graph` (a root); the graph is not needed afterwards, captured tensors are
  * retained.  The graph's own error, NOMEM, UNSUPPORTED, VALUE (bad alias). */
-ebm_status ebm_plan_new(ebm_plan **out, const ebm_graph *graph, const ebm_ref *outs, int32_t n_out,
-                        const ebm_plan_options *options);
+ebm_status ebm_plan_new(ebm_plan **out, const ebm_graph *graph, const ebm_ref *outs,
+                        int32_t n_out, const ebm_plan_options *options);
 ebm_plan *ebm_plan_retain(ebm_plan *plan);
 void ebm_plan_release(ebm_plan *plan); /* NULL is fine */
 

@@ -59,7 +59,8 @@ static PyMethodDef module_functions[] = {
     {"num_threads", num_threads, METH_NOARGS,
      "num_threads($module, /)\n--\n\nThreads that kernels use, the calling one counted in."},
     {"set_num_threads", set_num_threads, METH_O,
-     "set_num_threads($module, n, /)\n--\n\nChange it; 0 is the default: EBMLIB_NUM_THREADS, or the "
+     "set_num_threads($module, n, /)\n--\n\nChange it; 0 is the default: EBMLIB_NUM_THREADS, "
+     "or the "
      "processors at hand."},
     {0},
 };

@@ -182,10 +182,10 @@ static PyObject *check_options(PyObject *module, PyObject *args)
 }
 
 static PyMethodDef functions[] = {
-    {"options", options, METH_VARARGS,
-     "options($module, family, kind, /)\n--\n\n{name: (initial value, doc)} of a kind's options."},
-    {"check_options", check_options, METH_VARARGS,
-     "check_options($module, family, kind, options, /)\n--\n\nRaise ValueError for a bad option."},
+    {"options", options,
+     METH_VARARGS, "options($module, family, kind, /)\n--\n\n{name: (initial value, doc)} of a kind's options."},
+    {"check_options", check_options,
+     METH_VARARGS, "check_options($module, family, kind, options, /)\n--\n\nRaise ValueError for a bad option."},
     {0},
 };
 

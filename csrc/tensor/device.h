@@ -10,8 +10,8 @@
 
 typedef struct ebm_device ebm_device;
 struct ebm_device {
-    const char *name;      /* "cpu" */
-    bool host_memory;      /* data pointers can be read by the host */
+    const char *name; /* "cpu" */
+    bool host_memory; /* data pointers can be read by the host */
 
     ebm_status (*alloc)(const ebm_device *device, void **out, size_t bytes); /* zeroed */
     void (*free)(const ebm_device *device, void *data);

@@ -8,8 +8,9 @@ static const struct {
     size_t size;
     bool is_float;
 } dtypes[EBM_DTYPE_COUNT] = {
-    [EBM_F32] = {"f32", 4, true},   [EBM_F64] = {"f64", 8, true}, [EBM_I32] = {"i32", 4, false},
-    [EBM_BOOL] = {"bool", 1, false}, [EBM_U8] = {"u8", 1, false},
+    [EBM_F32] = {"f32", 4, true},  [EBM_F64] = {"f64", 8, true},
+    [EBM_I32] = {"i32", 4, false}, [EBM_BOOL] = {"bool", 1, false},
+    [EBM_U8] = {"u8", 1, false},
 };
 
 const char *ebm_dtype_name(ebm_dtype dtype)

@@ -1,8 +1,8 @@
 """A row for each op and composite: how to build it, and what NumPy or SciPy says it is.
 
 A row is all that a new op must bring to be tested: `test_ops.py` derives from it the value in
-both float types, planned and node by node, edge points, the adjoint identity, and derivatives of
-orders 1 to 3 in every mode.
+both float types, planned and node by node, edge points, the adjoint identity, and derivatives
+of orders 1 to 3 in every mode.
 """
 
 from __future__ import annotations
@@ -83,8 +83,7 @@ def elementwise(op: str, ref, *domains: In, **kwargs) -> None:
     row(op, lambda g, *x: builder(g, *x), inputs, ref, edges=True, **kwargs)
 
 
-# ---- elementwise ---------------------------------------------------------------------------------
-
+# ---- elementwise -----------------------------------------------------------------------------
 positive = In(V, 0.2, 3.0)
 elementwise("neg", np.negative)
 elementwise("exp", np.exp)
@@ -123,8 +122,16 @@ for op, ref in (
     ("logical_or", np.logical_or),
     ("logical_xor", np.logical_xor),
 ):
-    row(op, getattr(ops, op), (In(V, dtype="bool"), In(V, dtype="bool")), ref, differentiable=False)
-row("logical_not", ops.logical_not, (In(V, dtype="bool"),), np.logical_not, differentiable=False)
+    row(
+        op,
+        getattr(ops, op),
+        (In(V, dtype="bool"), In(V, dtype="bool")),
+        ref,
+        differentiable=False,
+    )
+row(
+    "logical_not", ops.logical_not, (In(V, dtype="bool"),), np.logical_not, differentiable=False
+)
 integers = In(V, -50, 50, dtype="int32")
 for op, ref in (
     ("add", np.add),
@@ -156,7 +163,13 @@ row(
     np.where,
     linear_in=(1, 2),
 )
-row("cast", lambda g, x: ops.cast(g, x, "float64"), (In(V),), lambda x: x.astype(np.float64), ulp=0)
+row(
+    "cast",
+    lambda g, x: ops.cast(g, x, "float64"),
+    (In(V),),
+    lambda x: x.astype(np.float64),
+    ulp=0,
+)
 row(
     "cast",
     lambda g, x: ops.cast(g, x, "int32"),
@@ -166,8 +179,7 @@ row(
     differentiable=False,
 )
 
-# ---- reductions ----------------------------------------------------------------------------------
-
+# ---- reductions ------------------------------------------------------------------------------
 cube = In((3, 4, 5))
 for axes in (None, 0, 2, (0, 2), (1,)):
     tag = str(axes).replace(" ", "")
@@ -186,27 +198,74 @@ for axes in (None, 0, 2, (0, 2), (1,)):
         lambda x, a=axes: np.max(x, a, keepdims=True),
         name=tag,
     )
-row("max", lambda g, x: ops.max(g, x, 0, False), (In((5, 4), dtype="bool"),),
-    lambda x: x.max(0), name="bool", differentiable=False)  # fmt: skip
-row("argmax", lambda g, x: ops.argmax(g, x, 1), (cube,), lambda x: np.argmax(x, 1),
-    differentiable=False)  # fmt: skip
-row("cumsum", lambda g, x: ops.cumsum(g, x, 1, False), (cube,), lambda x: np.cumsum(x, 1),
-    linear_in=(0,))  # fmt: skip
-row("cumsum", lambda g, x: ops.cumsum(g, x, 2, True), (cube,),
-    lambda x: np.cumsum(x[..., ::-1], 2)[..., ::-1], name="reverse", linear_in=(0,))  # fmt: skip
+row(
+    "max",
+    lambda g, x: ops.max(g, x, 0, False),
+    (In((5, 4), dtype="bool"),),
+    lambda x: x.max(0),
+    name="bool",
+    differentiable=False,
+)
+row(
+    "argmax",
+    lambda g, x: ops.argmax(g, x, 1),
+    (cube,),
+    lambda x: np.argmax(x, 1),
+    differentiable=False,
+)
+row(
+    "cumsum",
+    lambda g, x: ops.cumsum(g, x, 1, False),
+    (cube,),
+    lambda x: np.cumsum(x, 1),
+    linear_in=(0,),
+)
+row(
+    "cumsum",
+    lambda g, x: ops.cumsum(g, x, 2, True),
+    (cube,),
+    lambda x: np.cumsum(x[..., ::-1], 2)[..., ::-1],
+    name="reverse",
+    linear_in=(0,),
+)
 
-# ---- movement ------------------------------------------------------------------------------------
-
-row("broadcast", lambda g, x: ops.broadcast_to(g, x, (2, 3, 4)), (In((3, 1)),),
-    lambda x: np.broadcast_to(x, (2, 3, 4)), linear_in=(0,))  # fmt: skip
-row("broadcast", lambda g, x: ops.broadcast_axes(g, x, (3, 2, 4), (0, 2)), (In((3, 4)),),
-    lambda x: np.broadcast_to(x[:, None, :], (3, 2, 4)), name="axes", linear_in=(0,))  # fmt: skip
-row("reshape", lambda g, x: ops.reshape(g, x, (5, 12)), (cube,), lambda x: x.reshape(5, 12),
-    linear_in=(0,))  # fmt: skip
-row("permute", lambda g, x: ops.permute(g, x, (2, 0, 1)), (cube,),
-    lambda x: x.transpose(2, 0, 1), linear_in=(0,))  # fmt: skip
-row("slice", lambda g, x: ops.slice(g, x, (0, 3, 4), (2, -1, -2), (2, 3, 2)), (cube,),
-    lambda x: x[0::2, 3:0:-1, 4:1:-2], linear_in=(0,))  # fmt: skip
+# ---- movement --------------------------------------------------------------------------------
+row(
+    "broadcast",
+    lambda g, x: ops.broadcast_to(g, x, (2, 3, 4)),
+    (In((3, 1)),),
+    lambda x: np.broadcast_to(x, (2, 3, 4)),
+    linear_in=(0,),
+)
+row(
+    "broadcast",
+    lambda g, x: ops.broadcast_axes(g, x, (3, 2, 4), (0, 2)),
+    (In((3, 4)),),
+    lambda x: np.broadcast_to(x[:, None, :], (3, 2, 4)),
+    name="axes",
+    linear_in=(0,),
+)
+row(
+    "reshape",
+    lambda g, x: ops.reshape(g, x, (5, 12)),
+    (cube,),
+    lambda x: x.reshape(5, 12),
+    linear_in=(0,),
+)
+row(
+    "permute",
+    lambda g, x: ops.permute(g, x, (2, 0, 1)),
+    (cube,),
+    lambda x: x.transpose(2, 0, 1),
+    linear_in=(0,),
+)
+row(
+    "slice",
+    lambda g, x: ops.slice(g, x, (0, 3, 4), (2, -1, -2), (2, 3, 2)),
+    (cube,),
+    lambda x: x[0::2, 3:0:-1, 4:1:-2],
+    linear_in=(0,),
+)
 
 
 def padded(x):
@@ -215,22 +274,44 @@ def padded(x):
     return y
 
 
-row("pad", lambda g, x: ops.pad(g, x, (1, 3), (2, -1), (7, 4)), (In((3, 4)),), padded,
-    linear_in=(0,))  # fmt: skip
-row("concat", lambda g, x, y: ops.concat(g, (x, y, x), 1), (In((3, 2)), In((3, 4))),
-    lambda x, y: np.concatenate((x, y, x), 1), linear_in=(0, 1))  # fmt: skip
+row(
+    "pad",
+    lambda g, x: ops.pad(g, x, (1, 3), (2, -1), (7, 4)),
+    (In((3, 4)),),
+    padded,
+    linear_in=(0,),
+)
+row(
+    "concat",
+    lambda g, x, y: ops.concat(g, (x, y, x), 1),
+    (In((3, 2)), In((3, 4))),
+    lambda x, y: np.concatenate((x, y, x), 1),
+    linear_in=(0, 1),
+)
 row("mark", ops.mark, (cube,), lambda x: x, linear_in=(0,))
 row("stop", ops.stop, (cube,), lambda x: x, differentiable=False)
-row("iota", lambda g, x: ops.add(g, x, ops.cast(g, ops.iota(g, "int32", (3, 4, 5), 1),
-    x.dtype)), (cube,), lambda x: x + np.arange(4)[:, None].astype(x.dtype))  # fmt: skip
-row("constant", lambda g, x: ops.add(g, x, ops.full(g, x.dtype, (3, 4, 5), 0.1)), (cube,),
-    lambda x: x + x.dtype.type(0.1))  # fmt: skip
+row(
+    "iota",
+    lambda g, x: ops.add(g, x, ops.cast(g, ops.iota(g, "int32", (3, 4, 5), 1), x.dtype)),
+    (cube,),
+    lambda x: x + np.arange(4)[:, None].astype(x.dtype),
+)
+row(
+    "constant",
+    lambda g, x: ops.add(g, x, ops.full(g, x.dtype, (3, 4, 5), 0.1)),
+    (cube,),
+    lambda x: x + x.dtype.type(0.1),
+)
 
-# ---- index ---------------------------------------------------------------------------------------
-
+# ---- index -----------------------------------------------------------------------------------
 rows5 = In((4, 2), 0, 5, dtype="int32")
-row("take", lambda g, x, i: ops.take(g, x, i, 1), (In((3, 5, 2)), rows5),
-    lambda x, i: np.take(x, i, 1), linear_in=(0,))  # fmt: skip
+row(
+    "take",
+    lambda g, x, i: ops.take(g, x, i, 1),
+    (In((3, 5, 2)), rows5),
+    lambda x, i: np.take(x, i, 1),
+    linear_in=(0,),
+)
 
 
 def scattered(v, i):
@@ -240,8 +321,13 @@ def scattered(v, i):
     return y
 
 
-row("scatter_add", lambda g, v, i: ops.scatter_add(g, v, i, 1, 6), (In((3, 4, 2, 2)), rows5),
-    scattered, linear_in=(0,))  # fmt: skip
+row(
+    "scatter_add",
+    lambda g, v, i: ops.scatter_add(g, v, i, 1, 6),
+    (In((3, 4, 2, 2)), rows5),
+    scattered,
+    linear_in=(0,),
+)
 
 
 def put_rows(x, i, v):
@@ -251,8 +337,13 @@ def put_rows(x, i, v):
     return y
 
 
-row("put", ops.put, (In((6, 3)), In((5,), 0, 4, dtype="int32"), In((5, 3))), put_rows,
-    linear_in=(0, 2))  # fmt: skip
+row(
+    "put",
+    ops.put,
+    (In((6, 3)), In((5,), 0, 4, dtype="int32"), In((5, 3))),
+    put_rows,
+    linear_in=(0, 2),
+)
 
 image = In((2, 6, 5, 3))
 
@@ -268,7 +359,7 @@ WINDOW = (3, 2, 2, 2, 1, 1)
 
 
 def window_argmax(x):
-    kh, kw, sh, sw, ph, pw = WINDOW
+    _, kw, sh, sw, ph, pw = WINDOW
     inside = windows(x, *WINDOW).argmax(3)
     oh, ow = inside.shape[1:3]
     h = np.arange(oh)[None, :, None, None] * sh - ph + inside // kw
@@ -276,10 +367,19 @@ def window_argmax(x):
     return (h * x.shape[2] + w).astype(np.int32)
 
 
-row("window_argmax", lambda g, x: ops.window_argmax(g, x, WINDOW), (image,), window_argmax,
-    differentiable=False)  # fmt: skip
-row("max_pool", lambda g, x: ops.max_pool(g, x, WINDOW), (image,),
-    lambda x: windows(x, *WINDOW).max(3))  # fmt: skip
+row(
+    "window_argmax",
+    lambda g, x: ops.window_argmax(g, x, WINDOW),
+    (image,),
+    window_argmax,
+    differentiable=False,
+)
+row(
+    "max_pool",
+    lambda g, x: ops.max_pool(g, x, WINDOW),
+    (image,),
+    lambda x: windows(x, *WINDOW).max(3),
+)
 places = In((2, 3, 4, 3), 0, 30, dtype="int32")
 
 
@@ -296,16 +396,34 @@ def window_put(v, i):
 
 
 row("window_take", ops.window_take, (image, places), window_take, linear_in=(0,))
-row("window_put", lambda g, v, i: ops.window_put(g, v, i, 6, 5), (In((2, 3, 4, 3)), places),
-    window_put, linear_in=(0,))  # fmt: skip
+row(
+    "window_put",
+    lambda g, v, i: ops.window_put(g, v, i, 6, 5),
+    (In((2, 3, 4, 3)), places),
+    window_put,
+    linear_in=(0,),
+)
 
-# ---- products ------------------------------------------------------------------------------------
-
+# ---- products --------------------------------------------------------------------------------
 row("matmul", ops.matmul, (In((7, 5)), In((5, 6))), np.matmul, linear_in=(0, 1), ulp=16)
-row("matmul", ops.matmul, (In((2, 3, 4, 5)), In((3, 5, 2))), np.matmul, name="batch",
-    linear_in=(0, 1), ulp=16)  # fmt: skip
-row("matmul", ops.matmul, (In((3, 4, 5)), In((5, 2))), np.matmul, name="stacked",
-    linear_in=(0, 1), ulp=16)  # fmt: skip
+row(
+    "matmul",
+    ops.matmul,
+    (In((2, 3, 4, 5)), In((3, 5, 2))),
+    np.matmul,
+    name="batch",
+    linear_in=(0, 1),
+    ulp=16,
+)
+row(
+    "matmul",
+    ops.matmul,
+    (In((3, 4, 5)), In((5, 2))),
+    np.matmul,
+    name="stacked",
+    linear_in=(0, 1),
+    ulp=16,
+)
 for ta, tb in ((True, False), (False, True), (True, True)):
     a, b = ((5, 7) if ta else (7, 5)), ((6, 5) if tb else (5, 6))
     row(
@@ -356,8 +474,15 @@ GEOMETRIES = {
 }
 for tag, (xs, ws, geo) in GEOMETRIES.items():
     qs = conv(np.zeros(xs), np.zeros(ws), geo).shape
-    row("conv", lambda g, x, w, geo=geo: ops.conv(g, x, w, geo), (In(xs), In(ws)),
-        lambda x, w, geo=geo: conv(x, w, geo), name=tag, linear_in=(0, 1), ulp=32)  # fmt: skip
+    row(
+        "conv",
+        lambda g, x, w, geo=geo: ops.conv(g, x, w, geo),
+        (In(xs), In(ws)),
+        lambda x, w, geo=geo: conv(x, w, geo),
+        name=tag,
+        linear_in=(0, 1),
+        ulp=32,
+    )
     row(
         "conv_data",
         lambda g, q, w, geo=geo, xs=xs: ops.conv_data(g, q, w, geo, xs[1], xs[2]),
@@ -377,11 +502,10 @@ for tag, (xs, ws, geo) in GEOMETRIES.items():
         ulp=32,
     )
 
-# ---- repeat --------------------------------------------------------------------------------------
 
-
+# ---- repeat ----------------------------------------------------------------------------------
 def scan(g, x, w, s, reverse=False):
-    """x' = tanh(x w) + s_i with a trace of x^2, four steps: carry, captured, xs and ys at once."""
+    """Tanh steps with a trace: carry, captured value, xs and ys at once."""
     body, i, (xi,), (si,) = g.repeat_open(4, [x], [s])
     inner = ops.tanh(body, ops.matmul(body, xi, body.lift(w)))
     number = ops.cast(body, i, x.dtype)
@@ -400,8 +524,14 @@ def scan_reference(x, w, s, reverse=False):
 
 SCAN = (In((3, 2)), In((2, 2)), In((4, 3, 2), -0.3, 0.3))
 row("repeat", scan, SCAN, scan_reference, ulp=64)
-row("repeat", lambda g, x, w, s: scan(g, x, w, s, True), SCAN,
-    lambda x, w, s: scan_reference(x, w, s, True), name="reverse", ulp=64)  # fmt: skip
+row(
+    "repeat",
+    lambda g, x, w, s: scan(g, x, w, s, True),
+    SCAN,
+    lambda x, w, s: scan_reference(x, w, s, True),
+    name="reverse",
+    ulp=64,
+)
 
 
 def nested(g, x, w):
@@ -426,8 +556,7 @@ row("repeat", nested, (In((4,)), In((4,))), nested_reference, name="nested", ulp
 row("item", nested, (In((2, 2)), In((2, 2))), nested_reference, ulp=64)
 row("input", lambda g, x: x, (cube,), lambda x: x, linear_in=(0,))
 
-# ---- composites ----------------------------------------------------------------------------------
-
+# ---- composites ------------------------------------------------------------------------------
 matrix = In((5, 6))
 special = scipy.special
 
@@ -449,33 +578,88 @@ def grouped(x, a, b, groups=2, epsilon=1e-3):
 
 row("swish", ops.swish, (In(V),), lambda x: x * special.expit(x))
 row("relu", ops.relu, (In(V, away=0.1),), lambda x: np.maximum(x, 0))
-row("leaky_relu", lambda g, x: ops.leaky_relu(g, x, 0.2), (In(V, away=0.1),),
-    lambda x: np.where(x > 0, x, x.dtype.type(0.2) * x))  # fmt: skip
-row("elu", lambda g, x: ops.elu(g, x, 1.5), (In(V, away=0.1),),
-    lambda x: np.where(x > 0, x, 1.5 * np.expm1(x)))  # fmt: skip
+row(
+    "leaky_relu",
+    lambda g, x: ops.leaky_relu(g, x, 0.2),
+    (In(V, away=0.1),),
+    lambda x: np.where(x > 0, x, x.dtype.type(0.2) * x),
+)
+row(
+    "elu",
+    lambda g, x: ops.elu(g, x, 1.5),
+    (In(V, away=0.1),),
+    lambda x: np.where(x > 0, x, 1.5 * np.expm1(x)),
+)
 row("gelu", ops.gelu, (In(V),), lambda x: 0.5 * x * (1 + special.erf(x / np.sqrt(2))), ulp=8)
 row("clip", lambda g, x: ops.clip(g, x, -0.5, 0.7), (In(V),), lambda x: np.clip(x, -0.5, 0.7))
-row("mean", lambda g, x: ops.mean(g, x, (0, 2), True), (cube,),
-    lambda x: x.mean((0, 2), keepdims=True), linear_in=(0,))  # fmt: skip
+row(
+    "mean",
+    lambda g, x: ops.mean(g, x, (0, 2), True),
+    (cube,),
+    lambda x: x.mean((0, 2), keepdims=True),
+    linear_in=(0,),
+)
 row("min", lambda g, x: ops.min(g, x, 1, False), (cube,), lambda x: x.min(1))
 row("variance", lambda g, x: ops.variance(g, x, 1, False), (cube,), lambda x: x.var(1), ulp=8)
-row("logsumexp", lambda g, x: ops.logsumexp(g, x, 1, False), (matrix,),
-    lambda x: special.logsumexp(x, 1), ulp=8)  # fmt: skip
-row("softmax", lambda g, x: ops.softmax(g, x, -1), (matrix,), lambda x: special.softmax(x, -1),
-    ulp=8)  # fmt: skip
-row("log_softmax", lambda g, x: ops.log_softmax(g, x, 0), (matrix,),
-    lambda x: special.log_softmax(x, 0), ulp=8)  # fmt: skip
-row("batch_norm", lambda g, x, a, b: ops.batch_norm(g, x, a, b, 1e-3),
-    (In((7, 3)), In((3,)), In((3,))), lambda x, a, b: standard(x, 0) * a + b, ulp=16)  # fmt: skip
-row("layer_norm", lambda g, x, a, b: ops.layer_norm(g, x, a, b, 1e-3),
-    (In((4, 6)), In((6,)), In((6,))), lambda x, a, b: standard(x, 1) * a + b, ulp=16)  # fmt: skip
-row("group_norm", lambda g, x, a, b: ops.group_norm(g, x, 2, a, b, 1e-3),
-    (In((2, 3, 3, 4)), In((4,)), In((4,))), grouped, ulp=16)  # fmt: skip
-row("attention", ops.attention, (In((2, 4, 3)), In((2, 5, 3)), In((2, 5, 2))), attention, ulp=16)
-row("avg_pool", lambda g, x: ops.avg_pool(g, x, 2), (In((2, 4, 6, 3)),),
-    lambda x: x.reshape(2, 2, 2, 3, 2, 3).mean((2, 4)), linear_in=(0,))  # fmt: skip
-row("upsample", lambda g, x: ops.upsample(g, x, 2), (In((2, 2, 3, 2)),),
-    lambda x: x.repeat(2, 1).repeat(2, 2), linear_in=(0,))  # fmt: skip
+row(
+    "logsumexp",
+    lambda g, x: ops.logsumexp(g, x, 1, False),
+    (matrix,),
+    lambda x: special.logsumexp(x, 1),
+    ulp=8,
+)
+row(
+    "softmax",
+    lambda g, x: ops.softmax(g, x, -1),
+    (matrix,),
+    lambda x: special.softmax(x, -1),
+    ulp=8,
+)
+row(
+    "log_softmax",
+    lambda g, x: ops.log_softmax(g, x, 0),
+    (matrix,),
+    lambda x: special.log_softmax(x, 0),
+    ulp=8,
+)
+row(
+    "batch_norm",
+    lambda g, x, a, b: ops.batch_norm(g, x, a, b, 1e-3),
+    (In((7, 3)), In((3,)), In((3,))),
+    lambda x, a, b: standard(x, 0) * a + b,
+    ulp=16,
+)
+row(
+    "layer_norm",
+    lambda g, x, a, b: ops.layer_norm(g, x, a, b, 1e-3),
+    (In((4, 6)), In((6,)), In((6,))),
+    lambda x, a, b: standard(x, 1) * a + b,
+    ulp=16,
+)
+row(
+    "group_norm",
+    lambda g, x, a, b: ops.group_norm(g, x, 2, a, b, 1e-3),
+    (In((2, 3, 3, 4)), In((4,)), In((4,))),
+    grouped,
+    ulp=16,
+)
+row(
+    "attention", ops.attention, (In((2, 4, 3)), In((2, 5, 3)), In((2, 5, 2))), attention, ulp=16
+)
+row(
+    "avg_pool",
+    lambda g, x: ops.avg_pool(g, x, 2),
+    (In((2, 4, 6, 3)),),
+    lambda x: x.reshape(2, 2, 2, 3, 2, 3).mean((2, 4)),
+    linear_in=(0,),
+)
+row(
+    "upsample",
+    lambda g, x: ops.upsample(g, x, 2),
+    (In((2, 2, 3, 2)),),
+    lambda x: x.repeat(2, 1).repeat(2, 2),
+    linear_in=(0,),
+)
 row("linear", ops.linear, (In((4, 3)), In((3, 5)), In((5,))), lambda x, w, b: x @ w + b, ulp=16)
 
 # Random draws have no NumPy reference: tests/ops/test_random.py holds them to Philox itself.

@@ -6,9 +6,9 @@ import itertools
 
 import numpy as np
 import pytest
-from tests.ops.table import DRAWS, ROWS, Row, ids_of_ops_def, ops
 
 from ebmlib import _core
+from tests.ops.table import DRAWS, ROWS, Row, ids_of_ops_def, ops
 
 TYPES = {"f32": np.float32, "f64": np.float64}
 rows = pytest.mark.parametrize("row", ROWS, ids=lambda r: r.id)
@@ -63,7 +63,22 @@ def test_planned_equals_node_by_node(row, dtype):
     assert planned.tobytes() == alone.tobytes()
 
 
-EDGES = [0.0, -0.0, 1.0, -1.0, 0.5, 1e-30, -1e-30, 1e30, -1e30, 88.0, -88.0, np.inf, -np.inf, np.nan]
+EDGES = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    1e-30,
+    -1e-30,
+    1e30,
+    -1e30,
+    88.0,
+    -88.0,
+    np.inf,
+    -np.inf,
+    np.nan,
+]
 
 
 @pytest.mark.parametrize("row", [r for r in ROWS if r.edges], ids=lambda r: r.id)
@@ -92,15 +107,13 @@ def test_shapes(row, shape):
     close(run(row.build, arrays), np.asarray(row.ref(*exact)), row.ulp)
 
 
-# ---- derivatives ---------------------------------------------------------------------------------
-
-
+# ---- derivatives -----------------------------------------------------------------------------
 def floats(arrays) -> list[int]:
     return [k for k, a in enumerate(arrays) if a.dtype.kind == "f"]
 
 
 def forward(build, where, tangents):
-    """build -> its directional derivative along constant tangents, as another build."""
+    """Build -> its directional derivative along constant tangents, as another build."""
 
     def derivative(graph, *nodes):
         nodes = list(nodes)
@@ -114,7 +127,7 @@ def forward(build, where, tangents):
 
 
 def reverse(build, where, cotangent, tangents):
-    """build -> <gradient of <cotangent, build>, tangents>, as another build."""
+    """Build -> <gradient of <cotangent, build>, tangents>, as another build."""
 
     def derivative(graph, *nodes):
         nodes = list(nodes)
@@ -146,7 +159,7 @@ def along(build, arrays, where, tangents, step) -> np.ndarray:
 
 @smooth_rows
 def test_adjoint_identity(row):
-    """<u, J v> = <J' u, v> without finite differences, and J v itself is not zero for nothing."""
+    """<u, J v> = <J' u, v>, without finite differences."""
     arrays = draw(row, np.float64)
     rng = np.random.default_rng(5)
     where = floats(arrays)
@@ -160,7 +173,9 @@ def test_adjoint_identity(row):
 
 
 @smooth_rows
-@pytest.mark.parametrize("modes", ["f", "r", "ff", "fr", "rf", "rr", "fff", "frf", "rff", "rrr"])
+@pytest.mark.parametrize(
+    "modes", ["f", "r", "ff", "fr", "rf", "rr", "fff", "frf", "rff", "rrr"]
+)
 def test_derivative_along_a_line(row, modes):
     """The last of a nest of derivatives against differences of the nest without it."""
     arrays = draw(row, np.float64, seed=2)
@@ -188,14 +203,19 @@ def test_derivative_along_a_line(row, modes):
 
 @pytest.mark.parametrize("row", [r for r in ROWS if r.linear_in], ids=lambda r: r.id)
 def test_linear_rows_are_linear(row):
-    """f(a x + b y) = a f(x) + b f(y), in one input where linear in each, else in all at once."""
+    """f(2 x - 3 y) = 2 f(x) - 3 f(y), in each input or in all at once."""
     arrays, others = draw(row, np.float64, 1), draw(row, np.float64, 2)
     groups = [[k] for k in row.linear_in] if row.op in MULTILINEAR else [list(row.linear_in)]
     for group in groups:
         second = [others[k] if k in group else a for k, a in enumerate(arrays)]
-        mixed = [2 * a - 3 * b if k in group else a for k, (a, b) in enumerate(zip(arrays, second, strict=True))]
+        mixed = [
+            2 * a - 3 * b if k in group else a
+            for k, (a, b) in enumerate(zip(arrays, second, strict=True))
+        ]
         want = 2 * run(row.build, arrays) - 3 * run(row.build, second)
-        np.testing.assert_allclose(run(row.build, mixed), want, atol=1e-12 * (1 + np.max(np.abs(want))))
+        np.testing.assert_allclose(
+            run(row.build, mixed), want, atol=1e-12 * (1 + np.max(np.abs(want)))
+        )
 
 
 MULTILINEAR = {"matmul", "conv", "conv_data", "conv_weight"}

@@ -7,6 +7,8 @@ matching, and a loss through five differentiated Langevin steps.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ CHANNELS = (2, 5, 6, 4)
 @pytest.fixture
 def mlp(rng):
     parameters = {}
-    for k, (a, b) in enumerate(zip(MLP_WIDTHS, MLP_WIDTHS[1:], strict=False)):
+    for k, (a, b) in enumerate(itertools.pairwise(MLP_WIDTHS)):
         parameters[f"w{k}"] = rng.standard_normal((a, b)) / np.sqrt(a)
         parameters[f"b{k}"] = 0.1 * rng.standard_normal(b)
     return parameters, rng.standard_normal((7, MLP_WIDTHS[0]))
@@ -38,9 +40,7 @@ def convnet(rng):
     return parameters, rng.uniform(-1, 1, (3, 8, 8, CHANNELS[0]))
 
 
-# ---- the networks, twice -------------------------------------------------------------------------
-
-
+# ---- the networks, twice ---------------------------------------------------------------------
 def mlp_energy(p, x):
     for k in range(len(MLP_WIDTHS) - 2):
         x = F.swish(x @ p[f"w{k}"] + p[f"b{k}"])
@@ -80,9 +80,7 @@ CASES = {
 STEP, NOISE, STEPS = 0.1, 0.05, 5
 
 
-# ---- the losses, twice ---------------------------------------------------------------------------
-
-
+# ---- the losses, twice -----------------------------------------------------------------------
 def mean_energy(energy, p, x, noise):
     return np.mean(energy(p, x))
 

@@ -1,26 +1,33 @@
-/* elementwise.c - elementwise ops, alone or as a region: a straight-line program run over blocks.
+/* elementwise.c - elementwise ops, alone or as a region: a straight program run over blocks.
  *
- * Workload: chains of 3 to 30 cheap instructions (activations with their derivatives, optimiser and
- * sampler updates) over 10^2 to 10^7 elements.  The index space is walked in blocks of up to 512
- * elements, so that the registers of a region stay in the first cache; an instruction is one call of
- * a small loop over whole vectors.
+ * Workload: chains of 3 to 30 cheap instructions (activations with their derivatives, optimiser
+ * and sampler updates) over 10^2 to 10^7 elements.  The index space is walked in blocks of up
+ * to 512 elements, so that the registers of a region stay in the first cache; an instruction is
+ * one call of a small loop over whole vectors.
  *
- * A register is a pointer into one of three places: user memory (a contiguous input; an output),
- * the task's stack (results, gathered inputs), or one vector that every step reads again (constants
- * and inputs that are one number).  Loops have no tails: a block is rounded up to whole groups, and
- * one that is not whole works on the stack alone, so user memory is never passed.
+ * A register is a pointer into one of three places: user memory (a contiguous input; an
+ * output), the task's stack (results, gathered inputs), or one vector that every step reads
+ * again (constants and inputs that are one number).  Loops have no tails: a block is rounded up
+ * to whole groups, and one that is not whole works on the stack alone, so user memory is never
+ * passed.
  *
- * Trap: an output may be the memory of a contiguous input.  It is written in place only if nothing
- * reads that input after the first write; else the result is copied when the block is done. */
+ * Trap: an output may be the memory of a contiguous input.  It is written in place only if
+ * nothing reads that input after the first write; else the result is copied when the block is
+ * done. */
 #include "cpu/elementwise_loops.h"
 #include "cpu/kernels.h"
 
 #include "base/threads.h"
 
-enum { BLOCK = 512, BLOCK_STEP = 64, STACK_BYTES = 64 << 10, SPLAT_BYTES = 64,
-       MAX_PAIRED = 256 };
+enum {
+    BLOCK = 512,
+    BLOCK_STEP = 64,
+    STACK_BYTES = 64 << 10,
+    SPLAT_BYTES = 64,
+    MAX_PAIRED = 256
+};
 
-/* ---- checks ------------------------------------------------------------------------------------- */
+/* ---- checks ------------------------------------------------------------------------------ */
 
 /* One instruction: the kernel exists, operands are written before and have the right types. */
 static ebm_status check_instr(const ebm_region *r, const ebm_instr *p, uint64_t *written)
@@ -70,11 +77,11 @@ static ebm_status check_region(const ebm_kernel_args *args, const ebm_region *r)
     return EBM_OK;
 }
 
-/* ---- inputs ------------------------------------------------------------------------------------- */
+/* ---- inputs ------------------------------------------------------------------------------ */
 
 /* How an input is read: IN_PLACE from user memory; COPIED to the stack, contiguous; SPLAT: one
- * number; TILED: its first `period` elements over and over (a bias), laid out twice or more on the
- * stack once a task; GATHERED element by element from its strides. */
+ * number; TILED: its first `period` elements over and over (a bias), laid out twice or more on
+ * the stack once a task; GATHERED element by element from its strides. */
 typedef enum reading { IN_PLACE, COPIED, SPLAT, TILED, GATHERED } reading;
 
 typedef struct source {
@@ -119,60 +126,94 @@ static void read_source(source *s, const ebm_view *view, int32_t size)
         s->how = s->stride[0] == 0 && s->period <= BLOCK ? TILED : GATHERED;
 }
 
-#define COPY_RUN(type)                                                                       \
-    static void copy_run_##type(type *to, const type *from, int64_t stride, int64_t n)       \
-    {                                                                                        \
-        if (stride == 1 && n >= 32) {                                                        \
-            memcpy(to, from, (size_t)n * sizeof(type));                                      \
-        } else if (stride == 0) {                                                            \
-            type value = *from;                                                              \
-            for (int64_t i = 0; i < n; i++) to[i] = value;                                   \
-        } else {                                                                             \
-            for (int64_t i = 0; i < n; i++) to[i] = from[i * stride];                        \
-        }                                                                                    \
-    }
-COPY_RUN(uint8_t)
-COPY_RUN(uint32_t)
-COPY_RUN(uint64_t)
+/* Elements by their size, whatever their type. */
+typedef uint64_t __attribute__((may_alias)) any_8;
+typedef uint32_t __attribute__((may_alias)) any_4;
+typedef uint8_t any_1;
 
-static void copy_run(void *to, const char *data, int64_t offset, int64_t stride, int64_t n, int size)
+/* `rows` runs of `n` elements, `step` apart in memory; long runs as a block, others by hand. */
+#define COPY_ROWS(type)                                                                    \
+    static void copy_rows_##type(type *to, const type *from, int64_t rows, int64_t stride, \
+                                 int64_t n, int64_t step)                                  \
+    {                                                                                      \
+        for (; rows > 0; rows--, to += n, from += stride) {                                \
+            const type *p = from;                                                          \
+            int64_t i = 0;                                                                 \
+            if (step == 1 && n >= 32) {                                                    \
+                memcpy(to, from, (size_t)n * sizeof(type));                                \
+            } else if (step == 0 && n >= 8) {                                              \
+                for (type value = *from; i < n; i++) to[i] = value;                        \
+            } else {                                                                       \
+                for (; i + 1 < n; i += 2, p += 2 * step) {                                 \
+                    type first = p[0], second = p[step];                                   \
+                    to[i] = first;                                                         \
+                    to[i + 1] = second;                                                    \
+                }                                                                          \
+                if (i < n) to[i] = *p;                                                     \
+            }                                                                              \
+        }                                                                                  \
+    }
+COPY_ROWS(any_1)
+COPY_ROWS(any_4)
+COPY_ROWS(any_8)
+
+static void copy_rows(void *to, const void *from, int64_t rows, int64_t stride, int64_t n,
+                      int64_t step, int size)
 {
-    const void *from = data + offset * size;
     if (size == 4)
-        copy_run_uint32_t(to, from, stride, n);
+        copy_rows_any_4(to, from, rows, stride, n, step);
     else if (size == 8)
-        copy_run_uint64_t(to, from, stride, n);
+        copy_rows_any_8(to, from, rows, stride, n, step);
     else
-        copy_run_uint8_t(to, from, stride, n);
+        copy_rows_any_1(to, from, rows, stride, n, step);
 }
 
-/* Elements start .. start+n-1 of the index space, run by run along the innermost dim. */
+/* Moves `index` on by one along axis `k` and what is outside it; `*offset` goes with it. */
+static void advance(const source *s, int64_t *index, int64_t *offset, int k)
+{
+    for (; k >= 0; k--) {
+        *offset += s->stride[k];
+        if (++index[k] < s->shape[k]) return;
+        *offset -= s->shape[k] * s->stride[k];
+        index[k] = 0;
+    }
+}
+
+/* Elements start .. start+n-1 of the index space: as many whole rows at a time as the plane of
+ * the two innermost dims has left, or the piece of a row at either end. */
 static void gather(char *to, const source *s, int64_t start, int64_t n)
 {
     int64_t index[EBM_MAX_RANK], offset = 0;
-    const int last = s->rank - 1;
+    const int last = s->rank - 1, size = s->size;
+    const int64_t row = s->shape[last], step = s->stride[last];
     for (int k = last; k >= 0; k--) {
         index[k] = start % s->shape[k];
         start /= s->shape[k];
         offset += index[k] * s->stride[k];
     }
     while (n > 0) {
-        int64_t left = s->shape[last] - index[last], run = left < n ? left : n;
-        copy_run(to, s->data, offset, s->stride[last], run, s->size);
-        to += run * s->size;
-        n -= run;
-        offset -= index[last] * s->stride[last];
-        index[last] = 0;
-        for (int k = last - 1; k >= 0; k--) {
-            offset += s->stride[k];
-            if (++index[k] < s->shape[k]) break;
-            offset -= s->shape[k] * s->stride[k];
-            index[k] = 0;
+        const char *from = s->data + offset * size;
+        int64_t done;
+        if (last > 0 && index[last] == 0 && n >= row) {
+            int64_t left = s->shape[last - 1] - index[last - 1];
+            int64_t rows = left < n / row ? left : n / row;
+            copy_rows(to, from, rows, s->stride[last - 1], row, step, size);
+            done = rows * row;
+            index[last - 1] += rows - 1;
+            offset += (rows - 1) * s->stride[last - 1];
+        } else {
+            done = row - index[last] < n ? row - index[last] : n;
+            copy_rows(to, from, 1, 0, done, step, size);
+            offset -= index[last] * step;
+            index[last] = 0;
         }
+        to += done * size;
+        n -= done;
+        advance(s, index, &offset, last - 1);
     }
 }
 
-/* Lays out n elements of a periodic input: the period once from memory, then copies of the copy. */
+/* Lays out n elements of a periodic input: a period from memory, then copies of the copy. */
 static void lay_tile(char *to, const source *s, int64_t n)
 {
     int64_t done = s->period < n ? s->period : n;
@@ -186,7 +227,7 @@ static void lay_tile(char *to, const source *s, int64_t n)
 
 static void lay_splat(char *to, const void *value, int size)
 {
-    copy_run(to, value, 0, 0, SPLAT_BYTES / size, size);
+    copy_rows(to, value, 1, 0, SPLAT_BYTES / size, 0, size);
 }
 
 static void lay_constant(char *to, double value, ebm_dtype dtype, int size)
@@ -199,7 +240,7 @@ static void lay_constant(char *to, double value, ebm_dtype dtype, int size)
     lay_splat(to, place[dtype], size);
 }
 
-/* ---- one run ------------------------------------------------------------------------------------ */
+/* ---- one run ----------------------------------------------------------------------------- */
 
 /* What all tasks share. */
 typedef struct job {
@@ -232,20 +273,21 @@ static void lay_registers(const job *j, registers *r, char *stack, int64_t n)
         char *at = r->at[k] = stack + j->place[k];
         r->splat[k] = false;
         if (k < region->n_in && j->in[k].how == TILED)
-            lay_tile(at, &j->in[k], round_up(n < j->block ? n : j->block, GROUP) + j->in[k].period);
+            lay_tile(at, &j->in[k],
+                     round_up(n < j->block ? n : j->block, GROUP) + j->in[k].period);
         if (k < region->n_in && j->in[k].how == SPLAT) {
             lay_splat(at, j->in[k].data, j->in[k].size);
             r->splat[k] = true;
         }
         if (k >= region->n_in && k < region->n_in + region->n_const) {
-            lay_constant(at, region->constant[k - region->n_in], (ebm_dtype)region->reg_dtype[k],
-                         j->size[k]);
+            lay_constant(at, region->constant[k - region->n_in],
+                         (ebm_dtype)region->reg_dtype[k], j->size[k]);
             r->splat[k] = true;
         }
     }
 }
 
-/* Has n elements of a contiguous or strided input on the stack, and zeros up to the next group. */
+/* Has n elements of an input on the stack, and zeros up to the next whole group. */
 static void bring_in(const source *s, char *stack, int64_t start, int64_t n)
 {
     if (s->how == GATHERED)
@@ -274,8 +316,14 @@ static void aim_inputs(const job *j, registers *r, char *stack, int64_t start, i
 
 static void run_loop(const registers *r, loop run, int d, int a, int b, int c, int64_t n)
 {
-    const operands o = {.d = r->at[d], .a = r->at[a], .b = r->at[b], .c = r->at[c],
-                        .sa = !r->splat[a], .sb = !r->splat[b], .sc = !r->splat[c], .n = n};
+    const operands o = {.d = r->at[d],
+                        .a = r->at[a],
+                        .b = r->at[b],
+                        .c = r->at[c],
+                        .sa = !r->splat[a],
+                        .sb = !r->splat[b],
+                        .sc = !r->splat[c],
+                        .n = n};
     run(&o);
 }
 
@@ -307,7 +355,8 @@ static void run_block(const job *j, registers *r, char *stack, int64_t start, in
     run_instructions(j, r, round_up(n, GROUP));
     for (int k = 0; k < region->n_out; k++) {
         int reg = region->out_reg[k];
-        if (r->at[reg] != to[k]) copy_run(to[k], r->at[reg], 0, !r->splat[reg], n, j->size[reg]);
+        if (r->at[reg] != to[k])
+            copy_rows(to[k], r->at[reg], 1, 0, n, !r->splat[reg], j->size[reg]);
     }
 }
 
@@ -322,7 +371,7 @@ static void run_task(void *context, int64_t task)
         run_block(j, &r, stack, start, end - start < j->block ? end - start : j->block);
 }
 
-/* ---- planning a run ----------------------------------------------------------------------------- */
+/* ---- planning a run ---------------------------------------------------------------------- */
 
 /* Whether instruction `k` reads register `reg`. */
 static bool reads(const ebm_instr *p, int reg)
@@ -388,7 +437,8 @@ static void pair_instructions(job *j)
     }
 }
 
-/* Stack that register k takes for each element of a block; 0: one vector, whatever the block. */
+/* Stack that register k takes for each element of a block; 0: one vector, whatever the
+ * block. */
 static int64_t stack_per_element(const job *j, int k)
 {
     const ebm_region *r = j->region;
@@ -396,8 +446,8 @@ static int64_t stack_per_element(const job *j, int k)
     return j->in[k].how == SPLAT ? 0 : j->in[k].how == TILED ? 2 * j->size[k] : j->size[k];
 }
 
-/* The largest block whose registers fit the stack, and their places.  At worst, 64 tiles of f64, it
- * is BLOCK_STEP elements. */
+/* The largest block whose registers fit the stack, and their places.  At worst, 64 tiles of
+ * f64, it is BLOCK_STEP elements. */
 static void place_registers(job *j)
 {
     const int n_reg = j->region->n_reg;

@@ -1,8 +1,8 @@
-/* elementwise_loops.h - the instructions of elementwise.c: a loop for each op and type, and the table
- * of them.  Included by elementwise.c alone.
+/* elementwise_loops.h - the instructions of elementwise.c: a loop for each op and type, and the
+ * table of them.  Included by elementwise.c alone.
  *
- * A loop runs over whole vectors, two of f32 at a time, and may write over its operands: of each turn
- * it loads all before it stores. */
+ * A loop runs over whole vectors, two of f32 at a time, and may write over its operands: of
+ * each turn it loads all before it stores. */
 #ifndef EBM_CPU_ELEMENTWISE_LOOPS_H
 #define EBM_CPU_ELEMENTWISE_LOOPS_H
 
@@ -12,7 +12,8 @@
 /* Elements that every loop can take at a time. */
 enum { GROUP = 2 * EBM_LANES };
 
-/* d[i] = op(a[i * sa], ...) for i < n, a multiple of GROUP; a step is 1, or 0 for one vector. */
+/* d[i] = op(a[i * sa], ...) for i < n, a multiple of GROUP.  A step is 1, or 0 for one vector
+ * that is read over and over. */
 typedef struct operands {
     void *d;
     const void *a, *b, *c;
@@ -207,10 +208,10 @@ static void mod_i32(const operands *o)
     for (int64_t i = 0; i < o->n; i++) d[i] = modulo(a[i * o->sa], b[i * o->sb]);
 }
 
-/* ---- casts -------------------------------------------------------------------------------------- */
+/* ---- casts ------------------------------------------------------------------------------- */
 
-/* Floats into integers: toward zero, the nearest integer there is, NaN to 0.  i32 into u8 keeps the
- * low byte. */
+/* Floats into integers: toward zero, the nearest integer there is, NaN to 0.  i32 into u8 keeps
+ * the low byte. */
 EBM_INLINE ebm_vi32 saturate_i32(ebm_vf32 x)
 {
     const ebm_vf32 limit = ebm__splat_f32(0x1p31f), zero = ebm__splat_f32(0);
@@ -291,7 +292,7 @@ static const loop casts[EBM_DTYPE_COUNT][EBM_DTYPE_COUNT] = {
     [EBM_BOOL] = CAST_ROW(u8), [EBM_U8] = CAST_ROW(u8),
 };
 
-/* ---- the table ---------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------- */
 
 /* An op: how many operands, whether its result is a truth, and its loop for each type. */
 typedef struct op_row {
@@ -332,13 +333,14 @@ static const op_row table[EBM_OP_COUNT] = {
 /* The loop of a checked instruction. */
 static loop loop_of(const ebm_region *r, const ebm_instr *p)
 {
-    return p->op == EBM_OP_cast ? casts[p->dtype][r->reg_dtype[p->d]] : table[p->op].loops[p->dtype];
+    return p->op == EBM_OP_cast ? casts[p->dtype][r->reg_dtype[p->d]]
+                                : table[p->op].loops[p->dtype];
 }
 
-/* ---- pairs -------------------------------------------------------------------------------------- */
+/* ---- pairs ------------------------------------------------------------------------------- */
 
-/* Two instructions of f32 in one turn, the first one's result never stored: d = (a op b) op c, or
- * c - (a op b).  Both are rounded, so the bits are those of the two alone. */
+/* Two instructions of f32 in one turn, the first one's result never stored: d = (a op b) op c,
+ * or c - (a op b).  Both are rounded, so the bits are those of the two alone. */
 #define PAIR(first, second, value)                                                         \
     static void first##_then_##second(const operands *o)                                   \
     {                                                                                      \
@@ -352,8 +354,11 @@ static loop loop_of(const ebm_region *r, const ebm_instr *p)
             ebm__store_f32(d + i, value);                                                  \
         }                                                                                  \
     }
-#define PAIRS(first) \
-    PAIR(first, add, t + x) PAIR(first, mul, t * x) PAIR(first, sub, t - x) PAIR(first, from, x - t)
+#define PAIRS(first)                                                                        \
+    PAIR(first, add, t + x)                                                                \
+    PAIR(first, mul, t * x)                                                                \
+    PAIR(first, sub, t - x)                                                                \
+    PAIR(first, from, x - t)
 PAIRS(add)
 PAIRS(sub)
 PAIRS(mul)
@@ -364,11 +369,14 @@ static int pair_index(int op)
     return op == EBM_OP_add ? 0 : op == EBM_OP_sub ? 1 : op == EBM_OP_mul ? 2 : -1;
 }
 
-/* The loop of two ops, `second` taking the first one's result as its left operand or its right. */
+/* The loop of two ops, `second` taking the first one's result as its left operand or its
+ * right. */
 static loop pair_of(int first, int second, bool right)
 {
-#define PAIR_ROW(first) {{first##_then_add, first##_then_add}, {first##_then_sub, first##_then_from}, \
-                         {first##_then_mul, first##_then_mul}}
+#define PAIR_ROW(first)                                                                     \
+    {{first##_then_add, first##_then_add},                                                 \
+     {first##_then_sub, first##_then_from},                                                \
+     {first##_then_mul, first##_then_mul}}
     static const loop pairs[3][3][2] = {PAIR_ROW(add), PAIR_ROW(sub), PAIR_ROW(mul)};
     return pairs[pair_index(first)][pair_index(second)][right];
 }

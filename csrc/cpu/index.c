@@ -124,19 +124,19 @@ typedef struct take_job {
     int64_t size, m, run, count, group, pieces;
 } take_job;
 
-/* Runs of one element of type T: results first .. end-1 of one outer place. */
-#define DEFINE_TAKE(name, T)                                                                   \
-    static void name(void *to, const void *from, const int32_t *idx, int64_t first,           \
-                     int64_t end)                                                              \
+/* Runs of a few bytes: results first .. end-1 of one outer place.  A run of two floats need not be
+ * aligned as eight bytes are, so it is moved as bytes. */
+#define DEFINE_TAKE(name, bytes)                                                               \
+    static void name(char *restrict to, const char *restrict from, const int32_t *idx,         \
+                     int64_t first, int64_t end)                                               \
     {                                                                                          \
-        T *restrict out = to;                                                                  \
-        const T *restrict x = from;                                                            \
-        for (int64_t k = first; k < end; k++) out[k] = x[idx[k]];                              \
+        for (int64_t k = first; k < end; k++)                                                  \
+            memcpy(to + k * (bytes), from + (int64_t)idx[k] * (bytes), (bytes));               \
     }
 
-DEFINE_TAKE(take1, uint8_t)
-DEFINE_TAKE(take4, uint32_t)
-DEFINE_TAKE(take8, uint64_t)
+DEFINE_TAKE(take1, 1)
+DEFINE_TAKE(take4, 4)
+DEFINE_TAKE(take8, 8)
 
 static void take_elements(const take_job *job, int64_t outer, int64_t first, int64_t end)
 {

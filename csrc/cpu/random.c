@@ -1,16 +1,16 @@
 /* random.c - random draws by formulas/philox.h.
  *
- * Workload: normals for Langevin steps, 10^4 to 10^7 at a time, which must cost less than the step.
- * With fma in hardware a vector of blocks is worked on at once, in two halves for Philox: lanes of 64
- * bits hold the even blocks or the odd ones, since the product of 32-bit words needs 64 bits.  Without
- * it, block by block through fmaf.  Either way the bits are the same. */
+ * Workload: normals for Langevin steps, 10^4 to 10^7 at a time, which must cost less than the
+ * step. With fma in hardware a vector of blocks is worked on at once; Philox takes it in two
+ * halves, the even blocks and the odd ones, since products of 32-bit words need lanes of 64
+ * bits.  Without it, block by block through fmaf.  Either way the bits are the same. */
 #include "cpu/kernels.h"
 #include "cpu/simd.h"
 
 #include "base/threads.h"
 #include "graph/graph.h"
 
-/* ---- lanes -------------------------------------------------------------------------------------- */
+/* ---- lanes ------------------------------------------------------------------------------- */
 
 /* LANES neighbouring blocks: a word of each, a float of each, and for Philox half of them. */
 #if defined(__FMA__)
@@ -25,6 +25,7 @@ EBM_INLINE ebm_vu64 multiply_low(ebm_vu64 x, uint32_t m)
 }
 
 #define EBM_INT ebm_vi32
+#define EBM_WIDE_K(c) ((uint64_t)(c) - (ebm_vu64){0})
 #define EBM_WIDE_MUL(x, m) multiply_low(x, m)
 #define EBM_K(c) ebm__splat_f32(c)
 #define EBM_CONVERT(i) ebm__f32_of_i32(i)
@@ -55,6 +56,7 @@ EBM_INLINE uint32_t bits_of_float(float x)
 }
 
 #define EBM_INT int32_t
+#define EBM_WIDE_K(c) ((uint64_t)(c))
 #define EBM_WIDE_MUL(x, m) ((uint64_t)(uint32_t)(x) * (m))
 #define EBM_K(c) (c)
 #define EBM_CONVERT(i) ((float)(i))
@@ -99,7 +101,7 @@ EBM_INLINE void store_floats(uint32_t *to, lanes_f32 x)
     memcpy(to, &x, sizeof x);
 }
 
-/* ---- groups ------------------------------------------------------------------------------------- */
+/* ---- groups ------------------------------------------------------------------------------ */
 
 /* What is drawn: n is for randint. */
 typedef struct stream {
@@ -124,8 +126,7 @@ EBM_INLINE void words_of(const stream *s, uint64_t block, lanes_u32 word[4])
     for (int k = 1; k < 4; k++) odd[k] = even[k];
     philox_lanes(even, s->keys);
     philox_lanes(odd, s->keys);
-    for (int k = 0; k < 4; k++)
-        word[k] = (ebm_vu32)((even[k] & 0xffffffffu) | (odd[k] << 32));
+    for (int k = 0; k < 4; k++) word[k] = (ebm_vu32)((even[k] & 0xffffffffu) | (odd[k] << 32));
 }
 
 #else
@@ -180,10 +181,11 @@ static void fill_randint(const stream *s, int64_t group, int64_t count, uint32_t
     for (int64_t i = 0; i < count * GROUP; i++) to[i] = (uint32_t)(to[i] * s->n >> 32);
 }
 
-/* ---- draws -------------------------------------------------------------------------------------- */
+/* ---- draws ------------------------------------------------------------------------------- */
 
-/* Groups at once.  Words first, then what becomes of them in their place, in the first cache: each
- * loop is short enough for the processor to work on several turns of it at the same time. */
+/* Groups at once.  Words first, then what becomes of them in their place, in the first cache:
+ * each loop is short enough for the processor to work on several turns of it at the same
+ * time. */
 enum { AT_ONCE = 16 };
 
 typedef struct draw {
@@ -194,7 +196,7 @@ typedef struct draw {
     bool widen; /* to f64 */
 } draw;
 
-/* Less than AT_ONCE groups, a broken one or f64: by way of the stack. */
+/* At most AT_ONCE groups, the last one perhaps not whole, or of f64: by way of the stack. */
 static void draw_on_stack(const draw *d, int64_t start, int64_t n)
 {
     uint32_t words[AT_ONCE * GROUP];

@@ -1,12 +1,13 @@
-/* simd.h - vectors of the instruction set that is being compiled for, and the formulas over them.
+/* simd.h - vectors of the instruction set being compiled for, and the formulas over them.
  *
- * A vector is 64 bytes with AVX-512, 32 with AVX2, else 16.  Arithmetic, comparisons (a lane is all
- * ones or zeros) and bit operations are the compiler's vector extensions; what these lack is here:
- * load, store, splat, fma, sqrt, floor, round, select, bytes to lanes and back.  At the end
- * formulas/scalar.inc is included for f32 and f64: ebm__exp_f32(x) takes and gives a vector.
+ * A vector is 64 bytes with AVX-512, 32 with AVX2, else 16.  Arithmetic, comparisons (a lane is
+ * all ones or zeros) and bit operations are the compiler's vector extensions; what these lack
+ * is here: load, store, splat, fma, sqrt, round, select, bytes to lanes and back.  At the end
+ * formulas/scalar.inc is included for f32 and f64: ebm__exp_f32 takes and gives a vector.
  *
- * Trap: fma is one rounding only where the hardware has it, else a * b + c; so results agree across
- * instruction sets within ulps, not to the bit.  Random numbers need more: formulas/philox.h. */
+ * Trap: fma is one rounding only where the hardware has it, else a * b + c; so results agree
+ * across instruction sets within ulps, not to the bit.  Random numbers need more:
+ * formulas/philox.h. */
 #ifndef EBM_CPU_SIMD_H
 #define EBM_CPU_SIMD_H
 
@@ -67,7 +68,7 @@ EBM_MEMORY(i32, int32_t)
 EBM_MEMORY(u32, uint32_t)
 #undef EBM_MEMORY
 
-/* ---- what the extensions lack ------------------------------------------------------------------ */
+/* ---- what the extensions lack ------------------------------------------------------------ */
 
 EBM_INLINE ebm_vf32 ebm__fma_f32(ebm_vf32 a, ebm_vf32 b, ebm_vf32 c)
 {
@@ -136,8 +137,8 @@ EBM_INLINE ebm_vf64 ebm__sqrt_f64(ebm_vf64 x)
 #endif
 }
 
-/* Half to even.  Adding 2^23 (2^52) to |x| leaves no place for a fraction; the sign is put back, so
- * that -0.3 gives -0; larger values, infinities and NaN are integers already. */
+/* Half to even.  Adding 2^23 (2^52) to |x| leaves no place for a fraction; the sign is put
+ * back, so that -0.3 gives -0; larger values, infinities and NaN are integers already. */
 EBM_INLINE ebm_vf32 ebm__round_f32(ebm_vf32 x)
 {
 #if defined(__AVX512F__)
@@ -166,8 +167,8 @@ EBM_INLINE ebm_vf64 ebm__round_f64(ebm_vf64 x)
 #endif
 }
 
-/* LANES bytes as lanes of i32, and the low bytes of lanes (0 .. 255) as bytes.  The compilers' own
- * conversion goes byte by byte through general registers. */
+/* LANES bytes as lanes of i32, and the low bytes of lanes (0 .. 255) as bytes.  The compilers'
+ * own conversion goes byte by byte through general registers. */
 EBM_INLINE ebm_vi32 ebm__load_u8(const uint8_t *from)
 {
 #if defined(__AVX512F__)
@@ -217,7 +218,7 @@ EBM_INLINE ebm_vi32 ebm__i32_of_f32(ebm_vf32 x)
     return __builtin_convertvector(x, ebm_vi32);
 }
 
-/* ---- libm, lane by lane ------------------------------------------------------------------------ */
+/* ---- libm, lane by lane ------------------------------------------------------------------ */
 
 #define EBM_LIBM(name)                                                                    \
     EBM_INLINE ebm_vf64 ebm__libm_##name##_f64(ebm_vf64 x)                                 \
@@ -261,7 +262,7 @@ EBM_LIBM_WHERE(cos)
 #undef EBM_LIBM_2
 #undef EBM_LIBM_WHERE
 
-/* ---- the formulas ------------------------------------------------------------------------------ */
+/* ---- the formulas ------------------------------------------------------------------------ */
 
 #define EBM_FORMULA EBM_INLINE
 

@@ -6,7 +6,8 @@
 #include "ops/ops.h"
 #include "runner.h"
 
-static ebm_ref input(ebm_graph *g, const char *name, ebm_dtype dtype, int64_t rows, int64_t columns)
+static ebm_ref input(ebm_graph *g, const char *name, ebm_dtype dtype, int64_t rows,
+                     int64_t columns)
 {
     ebm_shape shape = EBM_DIMS(rows, columns);
     return ebm_graph_input(g, name, dtype, &shape);
@@ -81,7 +82,8 @@ static ebm_ref build_chain(ebm_graph *g, ebm_ref *w_out)
     ebm_ref h = ebm_swish(body, ebm_matmul(body, xi, ebm_lift(body, g, w)));
     ebm_ref grad = ebm_grad(body, ebm_sum_all(body, ebm_max(body, h, 2, false)), xi);
     ebm_shape shape = EBM_DIMS(5, 3);
-    ebm_ref noise = ebm_normal(body, ebm_fold_in(body, ebm_lift(body, g, key), i), 7, EBM_F64, &shape);
+    ebm_ref noise = ebm_normal(body, ebm_fold_in(body, ebm_lift(body, g, key), i), 7, EBM_F64,
+                               &shape);
     ebm_ref next = ebm_add(body, ebm_sub(body, xi, ebm_scale(body, grad, 0.1)),
                            ebm_scale(body, noise, 0.1));
     ebm_ref energy = ebm_sum_all(body, h);

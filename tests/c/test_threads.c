@@ -148,7 +148,7 @@ TEST(threads_start_anew_after_fork)
         if (child == 0) {
             alarm(20);
             atomic_store(&arrived, 0);
-            ebm_parallel(2, meet, &arrived); /* ends only if the child has a worker of its own */
+            ebm_parallel(2, meet, &arrived); /* ends only if the child has its own worker */
             _exit(atomic_load(&arrived) == 2 ? 0 : 1);
         }
         int state = 0;

@@ -74,7 +74,7 @@ def test_reference_knows_the_published_answer():
 @pytest.mark.parametrize("n", [0, 1, 63, 64, 65, 1000, 70_001])
 def test_bits(n):
     got = draw(lambda g, k: ops.random_bits(g, k, 5, (n,)), KEY)
-    want = words(KEY.view(np.uint32), 5, tag("EBM_PHILOX_WORDS"), n)
+    want = words(KEY.view(np.uint32), 5, tag("EBM_PHILOX_BITS"), n)
     np.testing.assert_array_equal(got.view(np.uint32), want)
 
 
@@ -109,7 +109,7 @@ def test_draws_are_the_same_in_both_float_types():
 def test_fold_in():
     for data in (0, 1, -1, 2**31 - 1):
         got = draw(lambda g, k, d: ops.fold_in(g, k, d), KEY, np.array(data, np.int32))
-        counter = np.array([[data & 0xFFFFFFFF, 0, 0, tag("EBM_PHILOX_KEY")]], np.uint32)
+        counter = np.array([[data & 0xFFFFFFFF, 0, 0, tag("EBM_PHILOX_FOLD_IN")]], np.uint32)
         want = philox(counter, KEY.view(np.uint32))[0, :2]
         np.testing.assert_array_equal(got.view(np.uint32), want)
 

@@ -1,15 +1,17 @@
-/* conv.c - conv, conv_data, conv_weight: each the adjoint of the other two, by the products of dense.h.
+/* conv.c - conv, conv_data and conv_weight, adjoints of each other, as products of dense.h.
  *
  * Images x are (N, H, W, C), kernels w (kh, kw, C / groups, O), results q (N, oh, ow, O).
  *
  *     conv         rows: the windows of x times w.
  *     conv_weight  columns: the windows of x times q.
- *     conv_data    rows, once for each phase: pixels of x whose place has the same remainder by the
- *                  stride are met by the same taps of w, at neighbouring pixels of q; so a phase is a
- *                  dense convolution of stride 1 over q.  Stride 1 has one phase, the flipped kernel.
+ *     conv_data    rows, once for each phase: pixels of x whose place has the same remainder
+ *                  by the stride are met by the same taps of w, at neighbouring pixels of q; so
+ *                  a phase is a dense convolution of stride 1 over q.  Stride 1 has one phase,
+ *                  the flipped kernel.
  *
- * With a few input channels the runs of one tap are too short.  Then conv and conv_weight read a copy
- * of x with its border of zeros, in which the taps of a line of the kernel are one run. */
+ * With a few input channels the runs of one tap are too short.  Then conv and conv_weight read
+ * a copy of x with its border of zeros, in which the taps of a line of the kernel are one
+ * run. */
 #include "cpu/dense.h"
 #include "graph/graph.h"
 #include "ops/ops.h"
@@ -166,17 +168,17 @@ static ebm__dense_product weight_product(const conv *p, const void *zeros, const
 
 /* ---- conv_data --------------------------------------------------------------------------------- */
 
-/* One axis of a phase: pixels first, first + stride, ... of the image, and the taps of the kernel that
- * meet them: tap, tap + tap_step, ... */
+/* One axis of a phase: pixels first, first + stride, ... of the image, and the taps of the
+ * kernel that meet them: tap, tap + tap_step, ... */
 typedef struct phase {
     ebm__dense_axis axis;
     int64_t first, tap, tap_step;
 } phase;
 
-/* Pixel i and tap k meet at pixel (i + pad - k dilation) / stride of q, if that is whole: if i + pad
- * and k dilation have the same `remainder`. */
-static phase phase_of(int64_t remainder, int64_t size, int64_t kernel, int64_t q_size, int64_t stride,
-                      int64_t pad, int64_t dilation)
+/* Pixel i and tap k meet at pixel (i + pad - k dilation) / stride of q, if that is whole: if
+ * i + pad and k dilation both have this `remainder`. */
+static phase phase_of(int64_t remainder, int64_t size, int64_t kernel, int64_t q_size,
+                      int64_t stride, int64_t pad, int64_t dilation)
 {
     phase p = {.axis = {.size = q_size, .step = 1}, .tap_step = 1};
     p.first = ((remainder - pad) % stride + stride) % stride;
@@ -196,8 +198,15 @@ static ebm__dense_product phase_product(const conv *p, const void *zeros, int64_
     phase h = phase_of(remainder_h, p->h, p->kh, p->oh, p->stride_h, p->top, p->dilation_h);
     phase w = phase_of(remainder_w, p->w, p->kw, p->ow, p->stride_w, p->left, p->dilation_w);
     ebm__dense_product d = {.dtype = p->dtype, .columns = p->c / p->groups, .batch = p->groups};
-    d.x = (ebm__dense_windows){p->q->data, zeros, p->images, h.axis, w.axis, p->o, p->o / p->groups};
-    d.b = (const char *)p->kernel->data + (h.tap * kernel_line(p) + w.tap * kernel_tap(p)) * p->size;
+    d.x = (ebm__dense_windows){.data = p->q->data,
+                               .zeros = zeros,
+                               .images = p->images,
+                               .h = h.axis,
+                               .w = w.axis,
+                               .pixel = p->o,
+                               .depth = p->o / p->groups};
+    int64_t first_tap = h.tap * kernel_line(p) + w.tap * kernel_tap(p);
+    d.b = (const char *)p->kernel->data + first_tap * p->size;
     d.b_tap_h = h.tap_step * kernel_line(p);
     d.b_tap_w = w.tap_step * kernel_tap(p);
     d.b_k = 1;
@@ -254,7 +263,8 @@ size_t EBM_CPU(conv_scratch)(const ebm_kernel_args *args)
 
 ebm_status EBM_CPU(conv)(const ebm_kernel_args *args)
 {
-    if ((args->op != EBM_OP_conv && args->op != EBM_OP_conv_data && args->op != EBM_OP_conv_weight) ||
+    bool weight = args->op == EBM_OP_conv_weight, data = args->op == EBM_OP_conv_data;
+    if ((args->op != EBM_OP_conv && !data && !weight) ||
         !ebm_dtype_is_float((ebm_dtype)args->out[0].dtype))
         return ebm_fail(EBM_UNSUPPORTED, "conv: no kernel for op %d of %s", (int)args->op,
                         ebm_dtype_name((ebm_dtype)args->out[0].dtype));
@@ -267,13 +277,13 @@ ebm_status EBM_CPU(conv)(const ebm_kernel_args *args)
     else
         memset(args->scratch, 0, l.front);
 
-    if (p.op == EBM_OP_conv_data) {
+    if (data) {
         run_data(&p, args->scratch);
         return EBM_OK;
     }
-    bool weight = p.op == EBM_OP_conv_weight;
-    ebm__dense_product d = (weight ? weight_product : forward_product)(&p, args->scratch,
-                                                                       copied ? &copy : NULL);
+    const border *from = copied ? &copy : NULL;
+    ebm__dense_product d = weight ? weight_product(&p, args->scratch, from)
+                                  : forward_product(&p, args->scratch, from);
     if (depthwise) {
         d.x.depth = p.c;
         if (weight)

@@ -1,12 +1,13 @@
 /* dense.c - the products of dense.h: register tiles, packing, and how the work is cut.
  *
- * A tile of C, TILE rows by two vectors, is summed in registers.  B is packed panel by panel, just
- * before its use, into a buffer of the task that stays in L1 and serves up to BLOCK rows.  The left
- * operand of `rows` is read in place, through one pointer for each row and tap; that of `columns` is
- * packed, since its rows run across pixels.  With very few columns `rows` sums along the channels
- * instead (dot tiles).
+ * A tile of C, TILE rows by two vectors, is summed in registers.  B is packed panel by panel,
+ * just before its use, into a buffer of the task that stays in L1 and serves up to BLOCK rows.
+ * The left operand of `rows` is read in place, through one pointer for each row and tap; that
+ * of `columns` is packed, since its rows run across pixels.  With very few columns `rows` sums
+ * along the channels instead (dot tiles).
  *
- * All buffers are on the stack, 200 KiB at most, so tasks share nothing. */
+ * All buffers are on the stack, 200 KiB at most, so tasks share nothing.  Trap: pointers and
+ * packed rows are padded to whole tiles; what is computed from the padding is never stored. */
 #include "cpu/dense.h"
 
 #include <string.h>
@@ -20,14 +21,14 @@ enum { VECTOR_BYTES = 16, TILE = 4, SMALL_TILE = 4 };
 #endif
 
 enum {
-    BLOCK = 256,        /* rows of a task, at most */
-    BLOCK_ROWS = 64,    /* the same for columns, whose rows are packed */
+    BLOCK = 256,         /* rows of a task, at most */
+    BLOCK_ROWS = 64,     /* the same for columns, whose rows are packed */
     BLOCK_COLUMNS = 256, /* columns of a task, at most */
-    PAD = 12,           /* pointers behind those of a task's rows that a tile may read */
-    LINE = BLOCK + PAD, /* pointers of a tap */
-    TAPS = 16,          /* taps of a slice of a sum, at most */
-    TERMS_BYTES = 1024, /* of a packed column of B; TERMS <= BLOCK */
-    FEW_ROWS = 32,      /* columns: not worth packing B */
+    PAD = 12,            /* pointers behind those of a task's rows that a tile may read */
+    LINE = BLOCK + PAD,  /* pointers of a tap */
+    TAPS = 16,           /* taps of a slice of a sum, at most */
+    TERMS_BYTES = 1024,  /* of a packed column of B; TERMS <= BLOCK */
+    FEW_ROWS = 32,       /* columns: not worth packing B */
     DOT_TILE = 8,
     DOT_COLUMNS = 4,
     ENOUGH_TASKS = 16
@@ -42,7 +43,8 @@ enum {
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-#define PREFETCH(pointer, bytes) __builtin_prefetch((const void *)((uintptr_t)(pointer) + (bytes)))
+#define PREFETCH(pointer, bytes) \
+    __builtin_prefetch((const void *)((uintptr_t)(pointer) + (bytes)))
 
 static inline int64_t min(int64_t a, int64_t b)
 {
@@ -56,8 +58,9 @@ static inline int64_t ceil_div(int64_t a, int64_t b)
 
 /* ---- cutting the work -------------------------------------------------------------------------- */
 
-/* One call: `batch` x `parts` x `ranges` x `chunks` tasks.  A task has up to `rows` rows (pixels of
- * rows, channels of taps of columns), `columns` columns and, for columns, `pixels` terms of the sum. */
+/* One call: `batch` x `parts` x `ranges` x `chunks` tasks.  A task has up to `rows` rows
+ * (pixels of rows, channels of taps of columns), `columns` columns and, for columns, `pixels`
+ * terms of the sum. */
 typedef struct job {
     const ebm__dense_product *product;
     int64_t all_rows, ranges, rows, chunks, columns, parts, pixels;
@@ -102,15 +105,15 @@ static void cut_to(job *work, int64_t rows, int64_t columns)
     work->chunks = ceil_div(p->columns, work->columns);
 }
 
-/* Tasks of up to `rows` rows; smaller while there are too few and each has enough to do.  Narrow tasks
- * pack, or at least read, the same rows more often. */
+/* Tasks of up to `rows` rows; smaller while there are too few and each has enough to do.
+ * Narrow tasks pack, or at least read, the same rows more often. */
 static void cut(job *work, int64_t rows, int64_t least_columns)
 {
     enum { LEAST_ROWS = 64 };
     for (int64_t columns = BLOCK_COLUMNS;;) {
         cut_to(work, rows, columns);
-        double tasks = (double)n_tasks(work);
-        if (tasks >= ENOUGH_TASKS || work->flops < 2 * SERIAL_FLOPS * tasks) return;
+        int64_t tasks = n_tasks(work);
+        if (tasks >= ENOUGH_TASKS || work->flops < 2 * SERIAL_FLOPS * (double)tasks) return;
         if (columns > least_columns)
             columns /= 2;
         else if (rows > LEAST_ROWS)
@@ -165,8 +168,8 @@ typedef struct slice {
     int64_t tap, taps, k, depth;
 } slice;
 
-/* Steps from {0} to the first slice, and from slice to slice; false at the end.  Slices have up to
- * `limit` terms, and about the same number. */
+/* Steps from {0} to the first slice, and from slice to slice; false at the end.  Slices have up
+ * to `limit` terms, and about the same number. */
 static bool next_slice(slice *s, const ebm__dense_windows *x, int64_t limit)
 {
     int64_t all = ebm__dense_taps(x);
@@ -212,16 +215,16 @@ static void next_line(position *at, const ebm__dense_windows *x)
     }
 }
 
-/* Some windows: taps tap .. tap + taps of output pixels first .. first + count, from channel `k` on.
- * `offset` elements are added to the image, not to the zeros. */
+/* Some windows: taps tap .. tap + taps of output pixels first .. first + count, from channel k
+ * on.  `offset` elements are added to the image, not to the zeros. */
 typedef struct span {
     int64_t first, count, tap, taps, k, offset;
 } span;
 
-/* The pointers of a run of pixels on one line: n of them, `step` bytes apart, of which first .. last - 1
- * are inside of the image. */
-static void run_pointers(const void **out, int64_t n, int64_t first, int64_t last, const char *data,
-                         int64_t from, int64_t step, const char *zeros)
+/* The pointers of a run of n pixels on one line, `step` bytes apart: from `first` up to `last`
+ * they are inside of the image. */
+static void run_pointers(const void **out, int64_t n, int64_t first, int64_t last,
+                         const char *data, int64_t from, int64_t step, const void *zeros)
 {
     int64_t i = 0;
     for (; i < first; i++) out[i] = zeros;
@@ -236,14 +239,13 @@ static int64_t count_below(int64_t size, int64_t w, int64_t step, int64_t n)
     return w >= size ? 0 : min(below, n);
 }
 
-/* Writes the pointers out[t * LINE + i] to what pixel first + i sees at tap `tap` + t, and repeats the
- * last of them, so that a tile may read beyond. */
+/* Writes the pointers out[t * LINE + i] to what pixel first + i sees at tap `tap` + t, and
+ * repeats the last of them, so that a tile may read beyond. */
 static void window_pointers(const void **out, const ebm__dense_windows *x, const span *which,
                             int64_t size)
 {
     int64_t pixel = x->pixel * size, line = x->w.size * pixel, image = x->h.size * line;
     const char *data = (const char *)x->data + (which->offset + which->k) * size;
-    const char *zeros = x->zeros ? (const char *)x->zeros + which->k * size : NULL;
     for (int64_t t = 0; t < which->taps; t++, out += LINE) {
         int64_t start_h = x->h.start + (which->tap + t) / x->w.taps * x->h.tap_step;
         int64_t start_w = x->w.start + (which->tap + t) % x->w.taps * x->w.tap_step;
@@ -255,7 +257,7 @@ static void window_pointers(const void **out, const ebm__dense_windows *x, const
             int64_t last = inside ? count_below(x->w.size, w, x->w.step, n) : 0;
             int64_t first = count_below(0, w, x->w.step, last);
             run_pointers(out + i, n, first, last, data, at.image * image + h * line + w * pixel,
-                         x->w.step * pixel, zeros);
+                         x->w.step * pixel, x->zeros);
         }
         for (int64_t i = 0; i < PAD; i++) out[which->count + i] = out[which->count - 1];
     }
@@ -267,9 +269,9 @@ static void row_targets(void **out, const ebm__dense_product *p, const place *ta
     position at = position_of(&p->x, task->row);
     for (int64_t i = 0; i < task->rows; next_line(&at, &p->x)) {
         int64_t end = min(task->rows, i + p->x.w.outputs - at.w);
-        char *to = (char *)p->c + (task->batch * p->c_batch + at.image * p->c_image +
-                                   at.h * p->c_h + at.w * p->c_w) * size;
-        for (; i < end; i++, to += p->c_w * size) out[i] = to;
+        int64_t to = task->batch * p->c_batch + at.image * p->c_image + at.h * p->c_h +
+                     at.w * p->c_w;
+        for (; i < end; i++, to += p->c_w) out[i] = (char *)p->c + to * size;
     }
 }
 
@@ -277,8 +279,9 @@ static void row_targets(void **out, const ebm__dense_product *p, const place *ta
 static void *column_target(const ebm__dense_product *p, int64_t batch, int64_t row, int64_t size)
 {
     int64_t tap = row / p->x.depth, k = row % p->x.depth;
-    return (char *)p->c + (batch * p->c_batch + tap / p->x.w.taps * p->c_h +
-                           tap % p->x.w.taps * p->c_w + k * p->c_k) * size;
+    int64_t to = batch * p->c_batch + tap / p->x.w.taps * p->c_h + tap % p->x.w.taps * p->c_w +
+                 k * p->c_k;
+    return (char *)p->c + to * size;
 }
 
 /* Where the rows of a task of `columns` go: into C, or into a part of it. */
@@ -294,7 +297,14 @@ static void column_targets(void **out, const job *work, const place *at, int64_t
 
 /* ---- both element types ------------------------------------------------------------------------ */
 
-/* Rows of a dot tile, by the number of columns: all sums and one row of B fit in 16 registers. */
+/* Where tap t of B starts. */
+static int64_t tap_start(const ebm__dense_product *p, int64_t t)
+{
+    return t / p->x.w.taps * p->b_tap_h + t % p->x.w.taps * p->b_tap_w;
+}
+
+/* Rows of a dot tile, by the number of columns: all sums and one row of B fit in 16
+ * registers. */
 static const int64_t dot_heights[DOT_COLUMNS + 1] = {0, 8, 6, 4, 3};
 
 /* With fewer columns than lanes it is better that the lanes run along the channels. */
@@ -323,7 +333,8 @@ static tile tile_at(int64_t row, int64_t left, int64_t depth)
     return (tile){height, min(height, left)};
 }
 
-/* A tile of C: `count` rows, which may be fewer than the sums that are formed, `n` columns from `j`. */
+/* A tile of C: `count` rows, which may be fewer than the sums that are formed, `n` columns from
+ * `j`. */
 typedef struct target {
     void *const *rows;
     int64_t count, j, n;
@@ -338,7 +349,8 @@ static inline void transpose_f32(float *to, int64_t to_step, const float *from, 
 {
     quad a = *(const quad *)from, b = *(const quad *)(from + step);
     quad c = *(const quad *)(from + 2 * step), d = *(const quad *)(from + 3 * step);
-    quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    quad cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
     *(quad *)to = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
     *(quad *)(to + to_step) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
     ab = __builtin_shufflevector(a, b, 2, 6, 3, 7);
@@ -369,7 +381,8 @@ static inline void transpose_f64(double *to, int64_t to_step, const double *from
 
 void EBM_CPU(dense_rows)(const ebm__dense_product *product)
 {
-    if (product->batch == 0 || product->columns == 0 || ebm__dense_pixels(&product->x) == 0) return;
+    int64_t pixels = ebm__dense_pixels(&product->x);
+    if (product->batch == 0 || product->columns == 0 || pixels == 0) return;
     job work = cut_rows(product);
     ebm_task task = product->dtype == EBM_F64 ? rows_task_f64 : rows_task_f32;
     EBM_CPU(dense_spread)(work.flops, n_tasks(&work), task, &work);
@@ -396,12 +409,19 @@ void EBM_CPU(dense_columns)(const ebm__dense_product *product, void *scratch)
     job work = cut_columns(product);
     work.partial = scratch;
     bool wide = product->dtype == EBM_F64;
-    EBM_CPU(dense_spread)(work.flops, n_tasks(&work), wide ? columns_task_f64 : columns_task_f32, &work);
-    if (work.parts > 1) {
-        int64_t rows = product->batch * work.all_rows;
-        double bytes = 8.0 * (double)rows * (double)product->columns * (double)work.parts;
-        EBM_CPU(dense_spread)(bytes, rows, wide ? join_task_f64 : join_task_f32, &work);
-    }
+    ebm_task task = wide ? columns_task_f64 : columns_task_f32;
+    ebm_task join = wide ? join_task_f64 : join_task_f32;
+    EBM_CPU(dense_spread)(work.flops, n_tasks(&work), task, &work);
+    if (work.parts == 1) return;
+    int64_t rows = product->batch * work.all_rows;
+    double bytes = 8.0 * (double)rows * (double)product->columns * (double)work.parts;
+    EBM_CPU(dense_spread)(bytes, rows, join, &work);
+}
+
+static double depthwise_flops(const ebm__dense_product *p)
+{
+    return 2.0 * (double)ebm__dense_pixels(&p->x) * (double)ebm__dense_taps(&p->x) *
+           (double)p->x.depth;
 }
 
 void EBM_CPU(dense_rows_depthwise)(const ebm__dense_product *product)
@@ -411,20 +431,16 @@ void EBM_CPU(dense_rows_depthwise)(const ebm__dense_product *product)
     job work = {.product = product, .all_rows = pixels, .chunks = 1, .parts = 1};
     work.ranges = ceil_div(pixels, BLOCK);
     work.rows = ceil_div(pixels, work.ranges);
-    double flops = 2.0 * (double)pixels * (double)(ebm__dense_taps(&product->x) * product->x.depth);
-    EBM_CPU(dense_spread)(flops, work.ranges,
-                          product->dtype == EBM_F64 ? depthwise_rows_task_f64 : depthwise_rows_task_f32,
-                          &work);
+    ebm_task task = depthwise_rows_task_f32;
+    if (product->dtype == EBM_F64) task = depthwise_rows_task_f64;
+    EBM_CPU(dense_spread)(depthwise_flops(product), work.ranges, task, &work);
 }
 
 void EBM_CPU(dense_columns_depthwise)(const ebm__dense_product *product)
 {
-    int64_t taps = ebm__dense_taps(&product->x);
     if (product->x.depth == 0) return;
     job work = {.product = product};
-    double flops = 2.0 * (double)ebm__dense_pixels(&product->x) * (double)(taps * product->x.depth);
-    EBM_CPU(dense_spread)(flops, taps,
-                          product->dtype == EBM_F64 ? depthwise_columns_task_f64
-                                                    : depthwise_columns_task_f32,
-                          &work);
+    ebm_task task = depthwise_columns_task_f32;
+    if (product->dtype == EBM_F64) task = depthwise_columns_task_f64;
+    EBM_CPU(dense_spread)(depthwise_flops(product), ebm__dense_taps(&product->x), task, &work);
 }

@@ -1,10 +1,10 @@
 /* matmul.c - the product of (batches of) matrices, by the products of dense.h.
  *
- * op(A) (M, K) times op(B) (K, N), op being nothing or the transposition.  op(A) = A is the product
- * `rows`, op(A) = A' is `columns`; B is packed on the fly either way.  Here are the small ones: products
- * of a hundred multiplications or so, of which a batch may have thousands, and products with a vector,
- * which read the matrix once, as it lies in memory: along its lines (the dot tiles of `rows`) or, if it
- * is transposed, across them. */
+ * op(A) (M, K) times op(B) (K, N), op being nothing or the transposition.  op(A) = A is the
+ * product `rows`, op(A) = A' is `columns`; B is packed on the fly either way.  Here are the
+ * small ones: products of a hundred multiplications or so, of which a batch may have thousands,
+ * and products with a vector, which read the matrix once, as it lies in memory: along its lines
+ * (the dot tiles of `rows`) or, if it is transposed, across them. */
 #include "cpu/dense.h"
 #include "graph/graph.h"
 #include "tensor/shape.h"
@@ -23,7 +23,9 @@ typedef struct matmul {
 static matmul read_args(const ebm_kernel_args *args)
 {
     const ebm_view *a = &args->in[0], *b = &args->in[1], *c = &args->out[0];
-    matmul p = {.dtype = c->dtype, .ta = args->attr[0] != 0, .tb = args->attr[1] != 0, .batch = 1};
+    matmul p = {.dtype = c->dtype, .batch = 1};
+    p.ta = args->attr[0] != 0;
+    p.tb = args->attr[1] != 0;
     for (int32_t i = 0; i < c->rank - 2; i++) p.batch *= c->shape[i];
     p.m = c->shape[c->rank - 2];
     p.n = c->shape[c->rank - 1];
@@ -135,7 +137,8 @@ ebm_status EBM_CPU(matmul)(const ebm_kernel_args *args)
     double flops = 2.0 * (double)p.batch * (double)p.m * (double)p.n * (double)p.k;
     ebm__dense_product product = product_of(&p);
     if (is_tiny(&p))
-        EBM_CPU(dense_spread)(flops, (p.batch + GROUP - 1) / GROUP, wide ? tiny_f64 : tiny_f32, &p);
+        EBM_CPU(dense_spread)(flops, (p.batch + GROUP - 1) / GROUP, wide ? tiny_f64 : tiny_f32,
+                              &p);
     else if (is_strips(&p))
         EBM_CPU(dense_spread)(flops, p.batch * ((p.m + STRIP - 1) / STRIP),
                               wide ? strip_f64 : strip_f32, &p);

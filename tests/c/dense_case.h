@@ -1,7 +1,8 @@
 /* dense_case.h - operands of products for the tests of cpu/matmul.c and cpu/conv.c.
  *
- * Values are whole numbers from -3 to 3, so sums are exact in any order and results are compared with
- * ==.  Inputs end where their block ends: the address sanitizer sees a read beyond. */
+ * Values are whole numbers from -3 to 3, so sums are exact in any order and results are
+ * compared with ==.  Inputs end where their block ends: the address sanitizer sees a read
+ * beyond. */
 #ifndef EBM_TESTS_DENSE_CASE_H
 #define EBM_TESTS_DENSE_CASE_H
 
@@ -38,7 +39,8 @@ static inline void dense_check(ebm_op op, const ebm_view *in, const ebm_shape *s
             double got = kernel_get(&out, i), want = expected[i];
             if (got != want && !(isnan(got) && isnan(want)))
                 test_fail(__FILE__, __LINE__, "element %lld of %lld: got %g, expected %g (%s)",
-                          (long long)i, (long long)ebm_shape_size(shape), got, want, ebm_cpu_isa());
+                          (long long)i, (long long)ebm_shape_size(shape), got, want,
+                          ebm_cpu_isa());
         }
         kernel_free(&out);
     }

@@ -26,10 +26,10 @@ static int64_t width_of(const geometry *g)
                   g->attr[EBM_CONV_DILATION_W], g->kw, g->attr[EBM_CONV_STRIDE_W]);
 }
 
-/* All three ops are one trilinear form: for every pixel p of x, element e of the kernel and pixel r of
- * q that meet, the output's element gains the product of the other two. */
-static void add_products(ebm_op op, const geometry *g, int64_t oh, int64_t ow, const ebm_view *a,
-                         const ebm_view *b, double *out)
+/* All three ops are one trilinear form: for every pixel p of x, element e of the kernel and
+ * pixel r of q that meet, the output's element gains the product of the other two. */
+static void add_products(ebm_op op, const geometry *g, int64_t oh, int64_t ow,
+                         const ebm_view *a, const ebm_view *b, double *out)
 {
     const int64_t *t = g->attr;
     int64_t groups = t[EBM_CONV_GROUPS], ci = g->c / groups, co = g->o / groups;
@@ -91,11 +91,14 @@ static void check_all(const geometry *g, ebm_dtype dtype, uint64_t *state)
 }
 
 /* Square images and kernels, `pad` on all sides. */
-static geometry square(int64_t n, int64_t size, int64_t c, int64_t o, int64_t kernel, int64_t stride,
-                       int64_t pad, int64_t dilation, int64_t groups)
+static geometry square(int64_t n, int64_t size, int64_t c, int64_t o, int64_t kernel,
+                       int64_t stride, int64_t pad, int64_t dilation, int64_t groups)
 {
-    return (geometry){n, size, size, c, kernel, kernel, o,
-                      {stride, stride, pad, pad, pad, pad, dilation, dilation, groups, 0, 0}};
+    geometry g = {.n = n, .h = size, .w = size, .c = c, .kh = kernel, .kw = kernel, .o = o};
+    const int64_t attr[] = {stride,   stride,   pad,    pad, pad, pad,
+                            dilation, dilation, groups, 0,   0};
+    memcpy(g.attr, attr, sizeof attr);
+    return g;
 }
 
 /* A channel count that meets every kind of tile. */
@@ -150,10 +153,12 @@ TEST(conv_depthwise)
 TEST(conv_real_layers)
 {
     static const int64_t layers[][9] = {
-        {2, 16, 128, 64, 3, 1, 1, 1, 1}, {3, 14, 64, 64, 4, 2, 1, 1, 1}, {2, 7, 64, 72, 4, 2, 1, 1, 1},
-        {12, 28, 1, 64, 3, 1, 1, 1, 1},  {4, 32, 3, 40, 3, 1, 1, 1, 1},  {2, 32, 64, 6, 3, 1, 1, 1, 1},
-        {2, 24, 16, 1, 5, 1, 2, 1, 1},   {1, 32, 4, 24, 8, 8, 0, 1, 1},  {2, 9, 300, 8, 1, 1, 0, 1, 1},
-        {2, 20, 32, 32, 3, 1, 2, 2, 1},  {2, 20, 32, 64, 3, 2, 1, 1, 4}, {2, 24, 80, 80, 5, 1, 2, 1, 80},
+        {1, 12, 128, 64, 3, 1, 1, 1, 1}, {2, 14, 64, 64, 4, 2, 1, 1, 1},
+        {2, 7, 64, 72, 4, 2, 1, 1, 1},   {12, 28, 1, 64, 3, 1, 1, 1, 1},
+        {4, 32, 3, 40, 3, 1, 1, 1, 1},   {2, 32, 64, 6, 3, 1, 1, 1, 1},
+        {2, 24, 16, 1, 5, 1, 2, 1, 1},   {1, 32, 4, 24, 8, 8, 0, 1, 1},
+        {2, 9, 300, 8, 1, 1, 0, 1, 1},   {2, 20, 32, 32, 3, 1, 2, 2, 1},
+        {2, 20, 32, 64, 3, 2, 1, 1, 4},  {2, 24, 80, 80, 5, 1, 2, 1, 80},
         {1, 30, 2, 3, 7, 1, 3, 1, 1},    {1, 12, 24, 4, 9, 1, 4, 1, 1}};
     uint64_t state = 13;
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
@@ -167,9 +172,12 @@ TEST(conv_real_layers)
 TEST(conv_sizes_of_zero)
 {
     uint64_t state = 14;
-    geometry images = square(0, 5, 3, 4, 3, 1, 1, 1, 1), channels = square(2, 5, 0, 4, 3, 1, 1, 1, 1);
-    geometry results = square(2, 5, 3, 0, 3, 1, 1, 1, 1), both = square(2, 5, 0, 0, 3, 1, 1, 1, 1);
-    geometry pixels = square(2, 0, 3, 4, 2, 1, 2, 1, 1), kernel = square(2, 4, 20, 20, 3, 1, 1, 1, 1);
+    geometry images = square(0, 5, 3, 4, 3, 1, 1, 1, 1);
+    geometry channels = square(2, 5, 0, 4, 3, 1, 1, 1, 1);
+    geometry results = square(2, 5, 3, 0, 3, 1, 1, 1, 1);
+    geometry both = square(2, 5, 0, 0, 3, 1, 1, 1, 1);
+    geometry pixels = square(2, 0, 3, 4, 2, 1, 2, 1, 1);
+    geometry kernel = square(2, 4, 20, 20, 3, 1, 1, 1, 1);
     kernel.kw = 0;
     check_all(&images, EBM_F32, &state);
     check_all(&channels, EBM_F32, &state);
@@ -189,18 +197,21 @@ TEST(conv_kernel_larger_than_image)
 {
     uint64_t state = 15;
     for (int64_t c = 1; c <= 20; c += 19) {
-        geometry g = square(2, 2, c, 18, 7, 1, 3, 1, 1), far = square(2, 1, c, 18, 2, 3, 4, 5, 1);
-        check_all(&g, EBM_F32, &state);
+        geometry near = square(2, 2, c, 18, 7, 1, 3, 1, 1);
+        geometry far = square(2, 1, c, 18, 2, 3, 4, 5, 1);
+        check_all(&near, EBM_F32, &state);
         check_all(&far, EBM_F32, &state);
     }
 }
 
 TEST(conv_refuses_integers)
 {
-    ebm_view in[] = {kernel_array(EBM_I32, SHAPE(1, 1, 1, 1)), kernel_array(EBM_I32, SHAPE(1, 1, 1, 1))};
-    ebm_view out = kernel_array(EBM_I32, SHAPE(1, 1, 1, 1));
+    const ebm_shape *one = SHAPE(1, 1, 1, 1);
+    ebm_view in[] = {kernel_array(EBM_I32, one), kernel_array(EBM_I32, one)};
+    ebm_view out = kernel_array(EBM_I32, one);
     const int64_t attr[EBM_CONV_ATTRS] = {1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0};
-    CHECK_STATUS(kernel_run_once(EBM_OP_conv, in, 2, &out, attr, EBM_CONV_ATTRS), EBM_UNSUPPORTED);
+    CHECK_STATUS(kernel_run_once(EBM_OP_conv, in, 2, &out, attr, EBM_CONV_ATTRS),
+                 EBM_UNSUPPORTED);
     CHECK(strstr(ebm_message(), "conv") && strstr(ebm_message(), "i32"));
     kernel_free(&in[0]);
     kernel_free(&in[1]);

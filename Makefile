@@ -26,8 +26,8 @@ demo: EBMLIB_WERROR := 0
 demo: .venv/demo
 	$(PY) setup.py -q build_ext --inplace
 	$(NBCONVERT) --execute --to notebook --output-dir build/demo notebooks/quickstart.ipynb
-	$(NBCONVERT) --to markdown build/demo/quickstart.ipynb
-	$(NBCONVERT) --to html build/demo/quickstart.ipynb
+	$(NBCONVERT) --coalesce-streams --to markdown build/demo/quickstart.ipynb
+	$(NBCONVERT) --coalesce-streams --to html build/demo/quickstart.ipynb
 	@echo "The page:    $(CURDIR)/build/demo/quickstart.html"
 	@echo "Its figures: $(CURDIR)/build/demo/quickstart_files/"
 
@@ -61,19 +61,17 @@ format: .venv/test
 	.venv/bin/ruff format
 
 clean:
-	rm -rf build dist .venv *.egg-info ebmlib/*.so
+	rm -rf build .venv ebmlib/*.so
 
+# The tree itself is on the environment's path: what is imported is what stands here.
 .venv/base:
 	@test -n "$(PYTHON)" || { echo "no Python >= 3.10 found (tried $(NAMES))"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(PY) -m pip install -q --upgrade pip 'setuptools>=77' 'numpy>=2'
+	$(PY) -m pip install -q --upgrade 'pip>=25.1'
+	$(PY) -m pip install -q --group build
+	$(PY) -c 'import site; open(site.getsitepackages()[0] + "/ebmlib.pth", "w").write("$(CURDIR)")'
 	touch $@
 
-# Editable installs: what is imported is this tree.
-.venv/demo: pyproject.toml .venv/base
-	$(PY) -m pip install -q --no-build-isolation -e '.[notebook]'
-	touch $@
-
-.venv/test: pyproject.toml .venv/base
-	$(PY) -m pip install -q --no-build-isolation -e '.[test,dev]'
+.venv/%: pyproject.toml .venv/base
+	$(PY) -m pip install -q --group $*
 	touch $@

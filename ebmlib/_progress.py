@@ -50,7 +50,7 @@ class Progress:
 
 def _make_bar(title: str, total: int) -> Any:
     try:
-        from tqdm.auto import tqdm  # type: ignore[import-untyped,unused-ignore]
+        from tqdm import tqdm  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
         return None
     return tqdm(total=total, desc=title, leave=True)

@@ -89,14 +89,18 @@ ebm_ref ebm_training_array(ebm_training *t, const char *name, ebm_dtype dtype,
 static void change(ebm_training *t, const char *name, ebm_ref value, ebm_ref slots)
 {
     if (value == EBM_POISON || slots == EBM_POISON) return;
+    size_t length = strlen(name);
     ebm_status status = ebm__grow(&t->changes, &t->capacity, t->n_changes + 1,
                                   sizeof *t->changes);
+    if (status == EBM_OK && length >= EBM_NAME_SIZE)
+        status = ebm_fail(EBM_VALUE, "training: name '%.40s...': got %zu letters, expected < %d",
+                          name, length, EBM_NAME_SIZE);
     if (status != EBM_OK) {
         ebm_graph_failed(t->g, status);
         return;
     }
     struct ebm_training_change *new = &t->changes[t->n_changes++];
-    snprintf(new->name, sizeof new->name, "%s", name);
+    memcpy(new->name, name, length + 1);
     new->value = value;
     new->slots = slots;
 }

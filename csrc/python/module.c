@@ -57,11 +57,13 @@ static PyMethodDef module_functions[] = {
     {"isa", isa, METH_NOARGS, "isa($module, /)\n--\n\nThe instruction set in use."},
     {"set_isa", set_isa, METH_O, "set_isa($module, name, /)\n--\n\nChange it; for tests."},
     {"num_threads", num_threads, METH_NOARGS,
-     "num_threads($module, /)\n--\n\nThreads that kernels use, the calling one counted in."},
+     "num_threads($module, /)\n--\n\nThreads that kernels use, the calling one counted in.\n\n"
+     ">>> import ebmlib\n>>> ebmlib.num_threads() >= 1\nTrue"},
     {"set_num_threads", set_num_threads, METH_O,
-     "set_num_threads($module, n, /)\n--\n\nChange it; 0 is the default: EBMLIB_NUM_THREADS, "
-     "or the "
-     "processors at hand."},
+     "set_num_threads($module, n, /)\n--\n\nChange it; results do not depend on it.\n\n"
+     "0 is the default: EBMLIB_NUM_THREADS, or the processors at hand.\n\n"
+     ">>> import ebmlib\n>>> ebmlib.set_num_threads(1)\n>>> ebmlib.num_threads()\n1\n"
+     ">>> ebmlib.set_num_threads(0)"},
     {0},
 };
 

@@ -35,7 +35,8 @@ def test_every_status_has_a_class():
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_class_and_message(name):
+def test_class_and_message(name, monkeypatch):
+    monkeypatch.delitem(sys.modules, "sklearn.exceptions", raising=False)
     with pytest.raises(CLASSES[name], match="matmul: bad thing: got 1") as caught:
         _core.testing.raise_status(name, "matmul: bad thing: got 1, expected 2")
     assert caught.type is CLASSES[name]

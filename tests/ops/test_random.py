@@ -51,9 +51,8 @@ def words(key: np.ndarray, purpose: int, kind: int, n: int) -> np.ndarray:
 
 
 def unit(bits: np.ndarray) -> np.ndarray:
-    """(x >> 8) 2^-24 plus the float below 2^-25, rounded once: never 0, never 1."""
-    middle = float(np.nextafter(np.float32(2.0**-25), np.float32(0)))
-    return ((bits >> np.uint32(8)).astype(np.float64) * 2.0**-24 + middle).astype(np.float32)
+    """(x >> 8) 2^-24 + 2^-25, rounded once: never 0; 1 for the largest word."""
+    return ((bits >> np.uint32(8)).astype(np.float64) * 2.0**-24 + 2.0**-25).astype(np.float32)
 
 
 KEY = np.array([123456789, -987654321], np.int32)
@@ -81,7 +80,8 @@ def test_bits(n):
 def test_uniform_and_randint_are_functions_of_the_bits():
     bits = draw(lambda g, k: ops.random_bits(g, k, 9, (501, 3)), KEY).view(np.uint32)
     uniform = draw(lambda g, k: ops.uniform(g, k, 9, "float32", (501, 3)), KEY)
-    np.testing.assert_array_equal(uniform, unit(bits))
+    below_one = np.nextafter(np.float32(1), np.float32(0))
+    np.testing.assert_array_equal(uniform, np.minimum(unit(bits), below_one))
     integers = draw(lambda g, k: ops.randint(g, k, 9, 77, (501, 3)), KEY)
     np.testing.assert_array_equal(integers, (bits.astype(np.uint64) * 77) >> np.uint64(32))
 

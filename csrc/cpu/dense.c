@@ -6,7 +6,7 @@
  * of `columns` is packed, since its rows run across pixels.  With very few columns `rows` sums
  * along the channels instead (dot tiles).
  *
- * All buffers are on the stack, 200 KiB at most, so tasks share nothing.  Trap: pointers and
+ * All buffers are on the stack, 230 KiB at most, so tasks share nothing.  Trap: pointers and
  * packed rows are padded to whole tiles; what is computed from the padding is never stored. */
 #include "cpu/dense.h"
 
@@ -22,7 +22,7 @@ enum { VECTOR_BYTES = 16, TILE = 4, SMALL_TILE = 4 };
 
 enum {
     BLOCK = 256,         /* rows of a task, at most */
-    BLOCK_ROWS = 64,     /* the same for columns, whose rows are packed */
+    BLOCK_ROWS = 128,    /* the same for columns, whose rows are packed */
     BLOCK_COLUMNS = 256, /* columns of a task, at most */
     PAD = 12,            /* pointers behind those of a task's rows that a tile may read */
     LINE = BLOCK + PAD,  /* pointers of a tap */

@@ -12,6 +12,7 @@ NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
 PYTHON := $(shell for p in $(NAMES); do $$p $(NEW_ENOUGH) && echo $$p && break; done)
 PY := .venv/bin/python
 NBCONVERT := $(PY) -m nbconvert --log-level WARN
+COALESCE := --CoalesceStreamsPreprocessor.enabled=True # a progress line overwrites itself
 C_FILES = $(shell find csrc tests/c -name '*.[ch]')
 
 export EBMLIB_WERROR := 1
@@ -26,8 +27,8 @@ demo: EBMLIB_WERROR := 0
 demo: .venv/demo
 	$(PY) setup.py -q build_ext --inplace
 	$(NBCONVERT) --execute --to notebook --output-dir build/demo notebooks/quickstart.ipynb
-	$(NBCONVERT) --coalesce-streams --to markdown build/demo/quickstart.ipynb
-	$(NBCONVERT) --coalesce-streams --to html build/demo/quickstart.ipynb
+	$(NBCONVERT) $(COALESCE) --to markdown build/demo/quickstart.ipynb
+	$(NBCONVERT) $(COALESCE) --to html build/demo/quickstart.ipynb
 	@echo "The page:    $(CURDIR)/build/demo/quickstart.html"
 	@echo "Its figures: $(CURDIR)/build/demo/quickstart_files/"
 

@@ -10,7 +10,8 @@ from typing import Any
 
 __all__ = ["Progress"]
 
-_SECONDS = {1: 1.0, 2: 0.2}  # between two lines, by verbosity; 0 says nothing
+_SECONDS = {1: 1.0, 2: 0.2}  # between two updates, by verbosity; 0 says nothing
+_LINES = 10  # plain lines stay on the screen, so they come that much less often
 
 
 class Progress:
@@ -24,6 +25,8 @@ class Progress:
         self._every = _SECONDS[min(int(verbose), 2)] if verbose else math.inf
         self._done, self._last = 0, time.monotonic()
         self._bar = _make_bar(title, total) if verbose else None
+        if self._bar is None:
+            self._every *= _LINES
 
     def update(self, done: int, metrics: Mapping[str, Any]) -> None:
         """metrics: {name: array of the values since the start}."""

@@ -391,12 +391,21 @@ def test_small_data_shrinks_the_batch_and_rows_may_lie_anywhere(gaussian_rows, t
 
 
 def test_progress_is_text_on_stderr(gaussian_rows, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    monkeypatch.setitem(sys.modules, "tqdm", None)
     small(estimators.PCD, verbose=1).fit(gaussian_rows)
     said = capsys.readouterr()
     assert said.out == ""
     assert "PCD: step 12/12  energy_data" in said.err
     assert "gap" in said.err
+
+
+def test_progress_is_a_bar_where_tqdm_is(gaussian_rows, capsys):
+    pytest.importorskip("tqdm")
+    small(estimators.PCD, verbose=1).fit(gaussian_rows)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "12/12" in said.err
+    assert "energy_data" in said.err
 
 
 def not_rows(rng):

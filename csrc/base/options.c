@@ -186,3 +186,15 @@ ebm_status ebm_options_set_ints(const ebm_options *table, void *values, const ch
     *(ebm_ints *)field(row, values) = ints;
     return EBM_OK;
 }
+
+const void *ebm_options_kind(const char *family, const char *name, const void *const *kinds)
+{
+    char known[256] = "";
+    for (size_t i = 0, used = 0; kinds[i] && used < sizeof known; i++) {
+        const ebm_options *table = kinds[i];
+        if (strcmp(table->owner, name) == 0) return kinds[i];
+        used += (size_t)snprintf(known + used, sizeof known - used, " %s", table->owner);
+    }
+    ebm_fail(EBM_VALUE, "%s: got '%s', expected one of:%s", family, name, known);
+    return NULL;
+}

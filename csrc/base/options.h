@@ -83,6 +83,11 @@ ebm_status ebm_options_set_ints(const ebm_options *table, void *values, const ch
 /* The row of that name, or NULL. */
 const ebm_option *ebm_options_find(const ebm_options *table, const char *name);
 
+/* The kind called `name` among `kinds`: pointers to structs that begin with their ebm_options,
+ * whose owner is the kind's name; NULL ends them.  NULL with VALUE's message and the known
+ * names. */
+const void *ebm_options_kind(const char *family, const char *name, const void *const *kinds);
+
 /* The value of an INT, REAL, BOOL or CHOICE (its index). */
 double ebm_options_number(const ebm_option *row, const void *values);
 

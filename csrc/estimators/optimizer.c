@@ -1,14 +1,11 @@
 #include "estimators/optimizer.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "ops/ops.h"
 
 #define OPTIMIZER(id) extern const ebm_optimizer_kind ebm__optimizer_##id;
 #include "estimators/optimizers.def"
 
-static const ebm_optimizer_kind *const kinds[] = {
+static const void *const kinds[] = {
 #define OPTIMIZER(id) &ebm__optimizer_##id,
 #include "estimators/optimizers.def"
     NULL,
@@ -21,14 +18,7 @@ const ebm_optimizer_kind *ebm_optimizer_at(int32_t index)
 
 const ebm_optimizer_kind *ebm_optimizer_find(const char *name)
 {
-    char known[256] = "";
-    for (size_t i = 0, used = 0; kinds[i] && used < sizeof known; i++) {
-        if (strcmp(kinds[i]->options.owner, name) == 0) return kinds[i];
-        used += (size_t)snprintf(known + used, sizeof known - used, " %s",
-                                 kinds[i]->options.owner);
-    }
-    ebm_fail(EBM_VALUE, "optimizer: got '%s', expected one of:%s", name, known);
-    return NULL;
+    return ebm_options_kind("optimizer", name, kinds);
 }
 
 /* ---- adam -------------------------------------------------------------------------------- */

@@ -1,6 +1,5 @@
 #include "networks/network.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -8,7 +7,7 @@
 #define NETWORK(id) extern const ebm_network_kind ebm__network_##id;
 #include "networks/networks.def"
 
-static const ebm_network_kind *const kinds[] = {
+static const void *const kinds[] = {
 #define NETWORK(id) &ebm__network_##id,
 #include "networks/networks.def"
     NULL,
@@ -26,14 +25,7 @@ const ebm_network_kind *ebm_network_at(int32_t index)
 
 const ebm_network_kind *ebm_network_find(const char *name)
 {
-    char known[256] = "";
-    for (size_t i = 0, used = 0; kinds[i] && used < sizeof known; i++) {
-        if (strcmp(kinds[i]->options.owner, name) == 0) return kinds[i];
-        used += (size_t)snprintf(known + used, sizeof known - used, " %s",
-                                 kinds[i]->options.owner);
-    }
-    ebm_fail(EBM_VALUE, "network: got '%s', expected one of:%s", name, known);
-    return NULL;
+    return ebm_options_kind("network", name, kinds);
 }
 
 ebm_status ebm_network_new(ebm_network **out, const ebm_network_kind *kind, const void *options)

@@ -1,6 +1,5 @@
 #include "samplers/sampler.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -9,7 +8,7 @@
 #define SAMPLER(id) extern const ebm_sampler_kind ebm__sampler_##id;
 #include "samplers/samplers.def"
 
-static const ebm_sampler_kind *const kinds[] = {
+static const void *const kinds[] = {
 #define SAMPLER(id) &ebm__sampler_##id,
 #include "samplers/samplers.def"
     NULL,
@@ -27,14 +26,7 @@ const ebm_sampler_kind *ebm_sampler_at(int32_t index)
 
 const ebm_sampler_kind *ebm_sampler_find(const char *name)
 {
-    char known[256] = "";
-    for (size_t i = 0, used = 0; kinds[i] && used < sizeof known; i++) {
-        if (strcmp(kinds[i]->options.owner, name) == 0) return kinds[i];
-        used += (size_t)snprintf(known + used, sizeof known - used, " %s",
-                                 kinds[i]->options.owner);
-    }
-    ebm_fail(EBM_VALUE, "sampler: got '%s', expected one of:%s", name, known);
-    return NULL;
+    return ebm_options_kind("sampler", name, kinds);
 }
 
 ebm_status ebm_sampler_new(ebm_sampler **out, const ebm_sampler_kind *kind, const void *options)

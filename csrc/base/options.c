@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
+
 static void *field(const ebm_option *row, void *values)
 {
     return (char *)values + row->offset;
@@ -197,4 +199,15 @@ const void *ebm_options_kind(const char *family, const char *name, const void *c
     }
     ebm_fail(EBM_VALUE, "%s: got '%s', expected one of:%s", family, name, known);
     return NULL;
+}
+
+ebm_status ebm_options_copy(void **out, const ebm_options *table, const void *values)
+{
+    *out = ebm__alloc(1, table->size);
+    if (!*out) return EBM_NOMEM;
+    if (values)
+        memcpy(*out, values, table->size);
+    else
+        ebm_options_init(table, *out);
+    return EBM_OK;
 }

@@ -68,6 +68,10 @@ typedef struct ebm_options {
 /* Writes the initial values into the struct at `values`. */
 void ebm_options_init(const ebm_options *table, void *values);
 
+/* A new struct with the values given, or with the initial ones for NULL.  The caller owns it:
+ * ebm__free. */
+ebm_status ebm_options_copy(void **out, const ebm_options *table, const void *values);
+
 /* VALUE if any value is out of its range; for structs filled in by hand. */
 ebm_status ebm_options_check(const ebm_options *table, const void *values);
 

@@ -71,17 +71,6 @@ static ebm_status check(const ebm_trainer_spec *spec)
     return EBM_OK;
 }
 
-static ebm_status copy_options(void **out, const ebm_options *table, const void *values)
-{
-    *out = ebm__alloc(1, table->size);
-    if (!*out) return EBM_NOMEM;
-    if (values)
-        memcpy(*out, values, table->size);
-    else
-        ebm_options_init(table, *out);
-    return EBM_OK;
-}
-
 static ebm_status copy_spec(ebm_trainer *trainer, const ebm_trainer_spec *spec)
 {
     trainer->spec = *spec;
@@ -90,10 +79,10 @@ static ebm_status copy_spec(ebm_trainer *trainer, const ebm_trainer_spec *spec)
     if (spec->sampler)
         EBM_TRY(ebm_sampler_new(&trainer->sampler, ebm_sampler_get_kind(spec->sampler),
                                 ebm_sampler_options(spec->sampler)));
-    EBM_TRY(copy_options(&trainer->estimator_options, &spec->estimator->options,
-                         spec->estimator_options));
-    EBM_TRY(copy_options(&trainer->optimizer_options, &spec->optimizer->options,
-                         spec->optimizer_options));
+    EBM_TRY(ebm_options_copy(&trainer->estimator_options, &spec->estimator->options,
+                             spec->estimator_options));
+    EBM_TRY(ebm_options_copy(&trainer->optimizer_options, &spec->optimizer->options,
+                             spec->optimizer_options));
     trainer->energy = ebm_network_energy(trainer->network);
     return EBM_OK;
 }

@@ -430,11 +430,6 @@ ebm_graph *ebm_graph_parent(const ebm_graph *graph)
     return graph->parent;
 }
 
-const ebm_graph *ebm_graph_body(const ebm_graph *graph, int64_t body)
-{
-    return body >= 0 && body < graph->n_body ? graph->body[body] : NULL;
-}
-
 static ebm_status new_body(ebm_graph *g, ebm_graph **out)
 {
     EBM_TRY(ebm__grow(&g->body, &g->body_capacity, g->n_body + 1, sizeof *g->body));

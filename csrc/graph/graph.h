@@ -130,8 +130,7 @@ void ebm_repeat_close(ebm_graph *body, const ebm_ref *carry_out, const ebm_ref *
 
 /* A value of the parent graph (or of an ancestor) as a constant of the body; the same ref each time. */
 ebm_ref ebm_lift(ebm_graph *body, const ebm_graph *owner, ebm_ref ref);
-ebm_graph *ebm_graph_parent(const ebm_graph *graph);                   /* NULL for a root */
-const ebm_graph *ebm_graph_body(const ebm_graph *graph, int64_t body); /* attr[0] of a repeat */
+ebm_graph *ebm_graph_parent(const ebm_graph *graph); /* NULL for a root */
 
 /* A closed body, for plans: inputs are numbered i, carries, xs, captured, in this order. */
 typedef struct ebm_body {

@@ -1,7 +1,5 @@
 #include "networks/network.h"
 
-#include <string.h>
-
 #include "base/alloc.h"
 
 #define NETWORK(id) extern const ebm_network_kind ebm__network_##id;
@@ -32,16 +30,13 @@ ebm_status ebm_network_new(ebm_network **out, const ebm_network_kind *kind, cons
 {
     if (options) EBM_TRY(ebm_options_check(&kind->options, options));
     ebm_network *network = ebm__alloc(1, sizeof *network);
-    void *copy = network ? ebm__alloc(1, kind->options.size) : NULL;
-    if (!copy) {
+    if (!network) return EBM_NOMEM;
+    network->kind = kind;
+    ebm_status status = ebm_options_copy(&network->options, &kind->options, options);
+    if (status != EBM_OK) {
         ebm__free(network);
-        return EBM_NOMEM;
+        return status;
     }
-    if (options)
-        memcpy(copy, options, kind->options.size);
-    else
-        ebm_options_init(&kind->options, copy);
-    *network = (ebm_network){kind, copy};
     *out = network;
     return EBM_OK;
 }

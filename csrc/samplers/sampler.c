@@ -1,7 +1,5 @@
 #include "samplers/sampler.h"
 
-#include <string.h>
-
 #include "base/alloc.h"
 #include "ops/ops.h"
 
@@ -34,16 +32,13 @@ ebm_status ebm_sampler_new(ebm_sampler **out, const ebm_sampler_kind *kind, cons
     if (options) EBM_TRY(ebm_options_check(&kind->options, options));
     if (options && kind->check) EBM_TRY(kind->check(options));
     ebm_sampler *sampler = ebm__alloc(1, sizeof *sampler);
-    void *copy = sampler ? ebm__alloc(1, kind->options.size) : NULL;
-    if (!copy) {
+    if (!sampler) return EBM_NOMEM;
+    sampler->kind = kind;
+    ebm_status status = ebm_options_copy(&sampler->options, &kind->options, options);
+    if (status != EBM_OK) {
         ebm__free(sampler);
-        return EBM_NOMEM;
+        return status;
     }
-    if (options)
-        memcpy(copy, options, kind->options.size);
-    else
-        ebm_options_init(&kind->options, copy);
-    *sampler = (ebm_sampler){kind, copy};
     *out = sampler;
     return EBM_OK;
 }

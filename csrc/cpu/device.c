@@ -175,6 +175,8 @@ static size_t cpu_scratch(const ebm_device *device, const ebm_kernel_args *args)
     case EBM_FAMILY_INDEX: return table->index_scratch(args);
     case EBM_FAMILY_MATMUL: return table->matmul_scratch(args);
     case EBM_FAMILY_CONV: return table->conv_scratch(args);
+    case EBM_FAMILY_LINALG: return table->linalg_scratch(args);
+    case EBM_FAMILY_SORT: return table->sort_scratch(args);
     case EBM_FAMILY_RANDOM: return table->random_scratch(args);
     case EBM_FAMILY_STRUCTURE: break;
     }
@@ -193,6 +195,8 @@ static ebm_status cpu_run(const ebm_device *device, const ebm_kernel_args *args)
     case EBM_FAMILY_INDEX: return table->index(args);
     case EBM_FAMILY_MATMUL: return table->matmul(args);
     case EBM_FAMILY_CONV: return table->conv(args);
+    case EBM_FAMILY_LINALG: return table->linalg(args);
+    case EBM_FAMILY_SORT: return table->sort(args);
     case EBM_FAMILY_RANDOM: return table->random(args);
     case EBM_FAMILY_STRUCTURE: break;
     }

@@ -22,6 +22,8 @@
     X(index)                \
     X(matmul)               \
     X(conv)                 \
+    X(linalg)               \
+    X(sort)                 \
     X(random)
 
 typedef struct ebm_cpu_table {

@@ -103,6 +103,13 @@ static ebm_ref transpose_rule(ebm_graph *g, const ebm_node *node, int32_t i, ebm
     }
 }
 
+static const struct {
+    ebm_own_rule *vjp, *jvp;
+} own_rules[EBM_OP_COUNT] = {
+#define OWN(id, n, family) [EBM_OP_##id] = {ebm__vjp_##id, ebm__jvp_##id},
+#include "graph/ops.def"
+};
+
 /* ---- reverse mode ------------------------------------------------------------------------------ */
 
 typedef struct reverse {
@@ -112,15 +119,21 @@ typedef struct reverse {
     results *repeats;
 } reverse;
 
+static ebm_ref pull_input(reverse *v, const ebm_node *node, ebm_ref r, int32_t i, ebm_ref ct)
+{
+    switch (ebm_op_get(node->op)->kind) {
+    case EBM_KIND_EW: return ebm__times(v->g, ct, ebm__partial(v->g, node, r, i));
+    case EBM_KIND_OWN: return own_rules[node->op].vjp(v->g, node, r, i, ct);
+    default: return transpose_rule(v->g, node, i, ct);
+    }
+}
+
 static void pull_inputs(reverse *v, const ebm_node *node, ebm_ref r, ebm_ref ct)
 {
-    bool partials = ebm_op_get(node->op)->kind == EBM_KIND_EW;
     for (int32_t i = 0; i < node->n_in; i++) {
         ebm_ref x = node->in[i];
         if (!v->active[x]) continue;
-        ebm_ref part = partials ? ebm__times(v->g, ct, ebm__partial(v->g, node, r, i))
-                                : transpose_rule(v->g, node, i, ct);
-        v->ct[x] = add_to(v->g, v->ct[x], part);
+        v->ct[x] = add_to(v->g, v->ct[x], pull_input(v, node, r, i, ct));
     }
 }
 
@@ -167,7 +180,8 @@ static void pull(reverse *v, ebm_ref r)
     switch (ebm_op_get(node.op)->kind) {
     case EBM_KIND_EW:
     case EBM_KIND_LIN:
-    case EBM_KIND_MULTI: pull_inputs(v, &node, r, ct); break;
+    case EBM_KIND_MULTI:
+    case EBM_KIND_OWN: pull_inputs(v, &node, r, ct); break;
     case EBM_KIND_GEN: pull_expanded(v, &node, ct); break;
     default: break;
     }
@@ -302,11 +316,16 @@ static ebm_ref push_replaced(forward *v, const ebm_node *node, int32_t only)
     return y;
 }
 
-static ebm_ref push_each(forward *v, const ebm_node *node)
+/* The sum over the inputs of the tangents that each brings: MULTI and OWN. */
+static ebm_ref push_each(forward *v, const ebm_node *node, ebm_ref r)
 {
+    ebm_own_rule *own = own_rules[node->op].jvp;
     ebm_ref sum = EBM_NONE;
-    for (int32_t i = 0; i < node->n_in; i++)
-        if (v->t[node->in[i]] != EBM_NONE) sum = add_to(v->g, sum, push_replaced(v, node, i));
+    for (int32_t i = 0; i < node->n_in; i++) {
+        ebm_ref t = v->t[node->in[i]];
+        if (t == EBM_NONE) continue;
+        sum = add_to(v->g, sum, own ? own(v->g, node, r, i, t) : push_replaced(v, node, i));
+    }
     return sum;
 }
 
@@ -342,7 +361,8 @@ static ebm_ref push_node(forward *v, const ebm_node *node, ebm_ref r)
     switch (ebm_op_get(node->op)->kind) {
     case EBM_KIND_EW: return push_partials(v, node, r);
     case EBM_KIND_LIN: return push_replaced(v, node, -1);
-    case EBM_KIND_MULTI: return push_each(v, node);
+    case EBM_KIND_MULTI:
+    case EBM_KIND_OWN: return push_each(v, node, r);
     case EBM_KIND_GEN: return push_expanded(v, node);
     default: return EBM_NONE;
     }

@@ -17,6 +17,7 @@ static const ebm_op_info op_table[EBM_OP_COUNT] = {
 #define MULTI(id, n, family) {#id, EBM_KIND_MULTI, EBM_FAMILY_##family, n},
 #define NON(id, n, family) {#id, EBM_KIND_NON, EBM_FAMILY_##family, n},
 #define GEN(id, n, family) {#id, EBM_KIND_GEN, EBM_FAMILY_##family, n},
+#define OWN(id, n, family) {#id, EBM_KIND_OWN, EBM_FAMILY_##family, n},
 #define SPECIAL(id, n, family) {#id, EBM_KIND_SPECIAL, EBM_FAMILY_##family, n},
 #include "graph/ops.def"
 };
@@ -321,6 +322,8 @@ ebm_status ebm__infer(const ebm_graph *graph, ebm_op op, const ebm_ref *in, int3
         [EBM_FAMILY_INDEX] = ebm__infer_index,
         [EBM_FAMILY_MATMUL] = ebm__infer_matmul,
         [EBM_FAMILY_CONV] = ebm__infer_conv,
+        [EBM_FAMILY_LINALG] = ebm__infer_linalg,
+        [EBM_FAMILY_SORT] = ebm__infer_sort,
         [EBM_FAMILY_RANDOM] = ebm__infer_random,
     };
     const ebm_op_info *info = ebm_op_get(op);

@@ -26,6 +26,7 @@ typedef enum ebm_op {
 #define MULTI(id, n, family) EBM_OP_##id,
 #define NON(id, n, family) EBM_OP_##id,
 #define GEN(id, n, family) EBM_OP_##id,
+#define OWN(id, n, family) EBM_OP_##id,
 #define SPECIAL(id, n, family) EBM_OP_##id,
 #include "graph/ops.def"
     EBM_OP_COUNT,
@@ -38,6 +39,7 @@ typedef enum ebm_op_kind {
     EBM_KIND_MULTI,
     EBM_KIND_NON,
     EBM_KIND_GEN,
+    EBM_KIND_OWN,
     EBM_KIND_SPECIAL
 } ebm_op_kind;
 typedef enum ebm_op_family {
@@ -48,6 +50,8 @@ typedef enum ebm_op_family {
     EBM_FAMILY_INDEX,
     EBM_FAMILY_MATMUL,
     EBM_FAMILY_CONV,
+    EBM_FAMILY_LINALG,
+    EBM_FAMILY_SORT,
     EBM_FAMILY_RANDOM
 } ebm_op_family;
 

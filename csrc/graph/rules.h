@@ -21,7 +21,8 @@ typedef struct ebm_candidate {
  * has the function of its family. */
 typedef ebm_status ebm_infer(const ebm_candidate *node, ebm_dtype *dtype, ebm_shape *shape);
 ebm_infer ebm__infer_structure, ebm__infer_elementwise, ebm__infer_reduce, ebm__infer_move,
-    ebm__infer_index, ebm__infer_matmul, ebm__infer_conv, ebm__infer_random;
+    ebm__infer_index, ebm__infer_matmul, ebm__infer_conv, ebm__infer_linalg, ebm__infer_sort,
+    ebm__infer_random;
 
 /* EW: the partial derivative in input i of the node `y`, or EBM_ONE, EBM_MINUS_ONE. */
 ebm_ref ebm__partial(ebm_graph *graph, const ebm_node *node, ebm_ref y, int32_t i);
@@ -37,6 +38,13 @@ typedef ebm_ref ebm_rule(ebm_graph *graph, const ebm_node *node, int32_t i, ebm_
 /* GEN: the same value in simpler ops. */
 typedef ebm_ref ebm_expand(ebm_graph *graph, const ebm_node *node);
 #define GEN(id, n, family) ebm_expand ebm__expand_##id;
+#include "graph/ops.def"
+
+/* OWN: the cotangent of input i for the cotangent of the node, whose ref is y; and the tangent of the
+ * node for the tangent of input i. */
+typedef ebm_ref ebm_own_rule(ebm_graph *graph, const ebm_node *node, ebm_ref y, int32_t i,
+                             ebm_ref direction);
+#define OWN(id, n, family) ebm_own_rule ebm__vjp_##id, ebm__jvp_##id;
 #include "graph/ops.def"
 
 /* repeat (ops/repeat.c).  Arrays have a place for each input, each result (carries, ys); EBM_NONE

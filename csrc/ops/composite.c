@@ -72,6 +72,71 @@ ebm_ref ebm_softmax(ebm_graph *g, ebm_ref x, int axis)
     return ebm_div(g, e, ebm_sum(g, e, mask, true));
 }
 
+/* ---- products and scans ------------------------------------------------------------------------ */
+
+/* Halves are multiplied until one element is left; what has no partner waits for the end. */
+static ebm_ref prod_along(ebm_graph *g, ebm_ref x, int axis)
+{
+    ebm_shape shape = ebm_ref_shape(g, x);
+    int64_t n = shape.dim[axis];
+    ebm_ref single = EBM_NONE;
+    shape.dim[axis] = 1;
+    if (n == 0) return ebm_full(g, ebm_ref_dtype(g, x), &shape, 1.0);
+    for (; n > 1; n /= 2) {
+        if (n % 2) {
+            ebm_ref last = ebm_slice_axis(g, x, axis, n - 1, 1);
+            single = single == EBM_NONE ? last : ebm_mul(g, single, last);
+        }
+        x = ebm_mul(g, ebm_slice_axis(g, x, axis, 0, n / 2),
+                    ebm_slice_axis(g, x, axis, n / 2, n / 2));
+    }
+    return single == EBM_NONE ? x : ebm_mul(g, x, single);
+}
+
+ebm_ref ebm_prod(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims)
+{
+    if (x <= EBM_POISON) return EBM_POISON;
+    ebm_shape shape = ebm_ref_shape(g, x), kept = EBM_SCALAR;
+    if (axes != EBM_ALL_AXES && (axes < 0 || axes >> shape.rank))
+        return ebm_graph_fail(g, EBM_INDEX, "prod: axis out of range for rank %d", shape.rank);
+    for (int32_t i = 0; i < shape.rank; i++)
+        if (axes == EBM_ALL_AXES || axes >> i & 1)
+            x = prod_along(g, x, i);
+        else
+            kept.dim[kept.rank++] = shape.dim[i];
+    return keepdims || x == EBM_POISON ? x : ebm_reshape(g, x, &kept);
+}
+
+/* Doubling: after the step with `done`, an element has joined the 2 * done before it. */
+static ebm_ref scan(ebm_graph *g, const char *what, ebm_ref x, int axis,
+                    ebm_ref (*join)(ebm_graph *, ebm_ref, ebm_ref))
+{
+    if (x <= EBM_POISON) return EBM_POISON;
+    ebm_shape shape = ebm_ref_shape(g, x);
+    int at = axis < 0 ? axis + shape.rank : axis;
+    if (at < 0 || at >= shape.rank)
+        return ebm_graph_fail(g, EBM_INDEX, "%s: axis: got %d for rank %d", what, axis,
+                              shape.rank);
+    int64_t n = shape.dim[at];
+    for (int64_t done = 1; done < n; done *= 2) {
+        ebm_ref before = ebm_slice_axis(g, x, at, 0, n - done);
+        ebm_ref joined = join(g, before, ebm_slice_axis(g, x, at, done, n - done));
+        const ebm_ref parts[] = {ebm_slice_axis(g, x, at, 0, done), joined};
+        x = ebm_concat(g, parts, 2, at);
+    }
+    return x;
+}
+
+ebm_ref ebm_cumprod(ebm_graph *g, ebm_ref x, int axis)
+{
+    return scan(g, "cumprod", x, axis, ebm_mul);
+}
+
+ebm_ref ebm_cummax(ebm_graph *g, ebm_ref x, int axis)
+{
+    return scan(g, "cummax", x, axis, ebm_maximum);
+}
+
 /* ---- normalisation ----------------------------------------------------------------------------- */
 
 ebm_ref ebm_variance(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims)

@@ -139,6 +139,36 @@ ebm_ref ebm_take(ebm_graph *g, ebm_ref x, ebm_ref idx, int axis)
     return ebm__push(g, EBM_OP_take, in, 2, &attr, 1);
 }
 
+/* With the axes before and after joined, x (N, n, 1, C) is an image, and its windows are taken. */
+static ebm_ref as_image(ebm_graph *g, ebm_ref x, const ebm_shape *shape, int axis)
+{
+    ebm_shape image = EBM_DIMS(1, shape->dim[axis], 1, 1);
+    for (int32_t i = 0; i < shape->rank; i++)
+        if (i != axis) image.dim[i < axis ? 0 : 3] *= shape->dim[i];
+    return ebm_reshape(g, ebm_broadcast_to(g, x, shape), &image);
+}
+
+ebm_ref ebm_take_along(ebm_graph *g, ebm_ref x, ebm_ref idx, int axis)
+{
+    if (x <= EBM_POISON || idx <= EBM_POISON) return EBM_POISON;
+    ebm_shape sx = ebm_ref_shape(g, x), si = ebm_ref_shape(g, idx), common;
+    int at = axis < 0 ? axis + sx.rank : axis;
+    if (at < 0 || at >= sx.rank || si.rank != sx.rank) {
+        char a[128], b[128];
+        return ebm_graph_fail(g, EBM_SHAPE, "take_along: axis %d of %s with indices %s", axis,
+                              ebm_shape_text(&sx, a, sizeof a), ebm_shape_text(&si, b, sizeof b));
+    }
+    int64_t n = sx.dim[at], m = si.dim[at];
+    sx.dim[at] = si.dim[at] = 1;
+    ebm_status status = ebm_shape_broadcast(&common, &sx, &si, "take_along");
+    if (status != EBM_OK) return ebm_graph_failed(g, status);
+    sx = si = common;
+    sx.dim[at] = n;
+    si.dim[at] = m;
+    ebm_ref y = ebm_window_take(g, as_image(g, x, &sx, at), as_image(g, idx, &si, at));
+    return ebm_reshape(g, y, &si);
+}
+
 ebm_ref ebm_scatter_add(ebm_graph *g, ebm_ref v, ebm_ref idx, int axis, int64_t size)
 {
     const ebm_ref in[] = {v, idx};

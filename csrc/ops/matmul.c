@@ -72,6 +72,21 @@ static ebm_ref stacked(ebm_graph *g, ebm_ref a, ebm_ref b)
     return ebm_reshape(g, y, &shape);
 }
 
+ebm_status ebm__broadcast_matrices(ebm_graph *g, ebm_ref *a, ebm_ref *b, const char *what)
+{
+    ebm_shape sa = ebm_ref_shape(g, *a), sb = ebm_ref_shape(g, *b), lead;
+    ebm_shape la = ebm_shape_of(sa.rank - 2, sa.dim), lb = ebm_shape_of(sb.rank - 2, sb.dim);
+    EBM_TRY(ebm_shape_broadcast(&lead, &la, &lb, what));
+    ebm_shape fa = lead, fb = lead;
+    for (int i = 2; i > 0; i--) {
+        fa.dim[fa.rank++] = sa.dim[sa.rank - i];
+        fb.dim[fb.rank++] = sb.dim[sb.rank - i];
+    }
+    *a = ebm_broadcast_to(g, *a, &fa);
+    *b = ebm_broadcast_to(g, *b, &fb);
+    return EBM_OK;
+}
+
 ebm_ref ebm_matmul(ebm_graph *g, ebm_ref a, ebm_ref b)
 {
     if (a <= EBM_POISON || b <= EBM_POISON) return EBM_POISON;
@@ -79,17 +94,9 @@ ebm_ref ebm_matmul(ebm_graph *g, ebm_ref a, ebm_ref b)
     if (sa.rank < 2 || sb.rank < 2)
         return ebm_graph_failed(g, misfit("ranks below 2", &sa, &sb, false, false));
     if (sa.rank > 2 && sb.rank == 2) return stacked(g, a, b);
-    ebm_shape la = ebm_shape_of(sa.rank - 2, sa.dim), lb = ebm_shape_of(sb.rank - 2, sb.dim),
-              lead;
-    ebm_status status = ebm_shape_broadcast(&lead, &la, &lb, "matmul");
+    ebm_status status = ebm__broadcast_matrices(g, &a, &b, "matmul");
     if (status != EBM_OK) return ebm_graph_failed(g, status);
-    ebm_shape fa = lead, fb = lead;
-    for (int i = 2; i > 0; i--) {
-        fa.dim[fa.rank++] = sa.dim[sa.rank - i];
-        fb.dim[fb.rank++] = sb.dim[sb.rank - i];
-    }
-    return ebm_matmul_ex(g, ebm_broadcast_to(g, a, &fa), ebm_broadcast_to(g, b, &fb), false,
-                         false);
+    return ebm_matmul_ex(g, a, b, false, false);
 }
 
 /* With A = a or a', B = b or b':  ct_A = ct B',  ct_B = A' ct, each written in the stored order. */

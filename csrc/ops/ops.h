@@ -91,6 +91,8 @@ ebm_ref ebm_put(ebm_graph *g, ebm_ref x, ebm_ref idx, ebm_ref v);
 typedef struct ebm_window {
     int64_t kh, kw, sh, sw, ph, pw;
 } ebm_window;
+/* NumPy's take_along_axis: x and idx broadcast in all axes but this one. */
+ebm_ref ebm_take_along(ebm_graph *g, ebm_ref x, ebm_ref idx, int axis);
 ebm_ref ebm_window_argmax(ebm_graph *g, ebm_ref x, const ebm_window *window);
 ebm_ref ebm_window_take(ebm_graph *g, ebm_ref x, ebm_ref idx);
 ebm_ref ebm_window_put(ebm_graph *g, ebm_ref v, ebm_ref idx, int64_t height, int64_t width);
@@ -100,6 +102,10 @@ ebm_ref ebm_window_put(ebm_graph *g, ebm_ref v, ebm_ref idx, int64_t height, int
 /* NumPy's matmul for rank >= 2: leading axes broadcast. */
 ebm_ref ebm_matmul(ebm_graph *g, ebm_ref a, ebm_ref b);
 ebm_ref ebm_matmul_ex(ebm_graph *g, ebm_ref a, ebm_ref b, bool ta, bool tb);
+
+/* Leading axes of two stacks of matrices broadcast against each other, for matmul and solve: SHAPE
+ * naming `what`. */
+ebm_status ebm__broadcast_matrices(ebm_graph *g, ebm_ref *a, ebm_ref *b, const char *what);
 
 /* The geometry of a convolution; the attributes of the three conv ops are these words in this
  * order, then two words: result height and width (conv_data: of the image; conv_weight: of the
@@ -129,6 +135,23 @@ ebm_ref ebm_conv_data(ebm_graph *g, ebm_ref q, ebm_ref w, const ebm_conv_geometr
 ebm_ref ebm_conv_weight(ebm_graph *g, ebm_ref x, ebm_ref q, const ebm_conv_geometry *geometry,
                         int64_t kh, int64_t kw);
 
+/* ---- matrices (linalg.c) ----------------------------------------------------------------------- */
+
+/* Leading axes are a batch.  b (..., n, m); leading axes of a and b broadcast. */
+ebm_ref ebm_cholesky(ebm_graph *g, ebm_ref a); /* lower; NaN where a is not positive definite */
+ebm_ref ebm_solve_triangular(ebm_graph *g, ebm_ref a, ebm_ref b, bool lower, bool transposed);
+ebm_ref ebm_solve(ebm_graph *g, ebm_ref a, ebm_ref b); /* NaN where a is singular */
+ebm_ref ebm_inv(ebm_graph *g, ebm_ref a);
+ebm_ref ebm_slogdet(ebm_graph *g, ebm_ref a); /* (..., 2): sign, log |det| */
+ebm_ref ebm_det(ebm_graph *g, ebm_ref a);     /* (...) */
+/* (..., 1 + n, n): the eigenvalues, ascending, and below them the vectors as columns. */
+ebm_ref ebm_eigh(ebm_graph *g, ebm_ref a);
+
+/* ---- order (sort.c) ---------------------------------------------------------------------------- */
+
+ebm_ref ebm_argsort(ebm_graph *g, ebm_ref x, int axis); /* i32; stable; NaN last */
+ebm_ref ebm_sort(ebm_graph *g, ebm_ref x, int axis);
+
 /* ---- random numbers (random.c) ----------------------------------------------------------------- */
 
 /* Each drawing site gives its own purpose, so that two draws with one key differ. */
@@ -153,6 +176,10 @@ ebm_ref ebm_logsumexp(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims);
 ebm_ref ebm_softmax(ebm_graph *g, ebm_ref x, int axis);
 ebm_ref ebm_log_softmax(ebm_graph *g, ebm_ref x, int axis);
 ebm_ref ebm_variance(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims);
+/* Products by trees, so that derivatives of any order hold where elements are zero. */
+ebm_ref ebm_prod(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims);
+ebm_ref ebm_cumprod(ebm_graph *g, ebm_ref x, int axis);
+ebm_ref ebm_cummax(ebm_graph *g, ebm_ref x, int axis);
 /* (x - mean) / sqrt(var + epsilon) over `axes`. */
 ebm_ref ebm_standardize(ebm_graph *g, ebm_ref x, int64_t axes, double epsilon);
 ebm_ref ebm_batch_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, double epsilon);

@@ -61,7 +61,7 @@ class Row:
 def ids_of_ops_def() -> set[str]:
     """Every op of the list."""
     text = OPS_DEF.read_text()
-    rows = re.findall(r"^(?:EW1|EW2|LIN|MULTI|NON|GEN|SPECIAL)\((\w+)\s*,", text, re.M)
+    rows = re.findall(r"^(?:EW1|EW2|LIN|MULTI|NON|GEN|OWN|SPECIAL)\((\w+)\s*,", text, re.M)
     return set(rows)
 
 
@@ -502,6 +502,215 @@ for tag, (xs, ws, geo) in GEOMETRIES.items():
         linear_in=(0, 1),
         ulp=32,
     )
+
+
+# ---- matrices and order ----------------------------------------------------------------------
+def spread_matrices(g, a):
+    """Matrices with 3 more on the diagonal: far from singular."""
+    n = a.shape[-1]
+    eye = ops.cast(
+        g,
+        ops.equal(g, ops.iota(g, "int32", (n, n), 0), ops.iota(g, "int32", (n, n), 1)),
+        a.dtype,
+    )
+    return ops.add(g, a, ops.scale(g, eye, 3.0))
+
+
+def positive_matrices(g, a):
+    """Symmetric and positive definite."""
+    a = ops.add(g, ops.matmul_ex(g, a, a, False, True), ops.transpose(g, ops.scale(g, a, 0.1)))
+    return spread_matrices(g, ops.add(g, a, ops.transpose(g, a)))
+
+
+def spread_reference(a):
+    return a + 3 * np.eye(a.shape[-1])
+
+
+def positive_reference(a):
+    a = a @ np.swapaxes(a, -1, -2) + 0.1 * np.swapaxes(a, -1, -2)
+    return spread_reference(a + np.swapaxes(a, -1, -2))
+
+
+MATRICES = {"batch": (2, 3, 3), "one": (5, 5), "size1": (3, 1, 1), "none": (0, 4, 4)}
+for tag, shape in MATRICES.items():
+    right = (*shape[:-1], 2)
+    row(
+        "cholesky",
+        lambda g, a: ops.cholesky(g, positive_matrices(g, a)),
+        (In(shape),),
+        lambda a: np.linalg.cholesky(positive_reference(a)),
+        name=tag,
+        ulp=16,
+    )
+    row(
+        "solve",
+        lambda g, a, b: ops.solve(g, spread_matrices(g, a), b),
+        (In(shape, -1, 1), In(right)),
+        lambda a, b: np.linalg.solve(spread_reference(a), b),
+        name=tag,
+        ulp=16,
+    )
+    row(
+        "inv",
+        lambda g, a: ops.inv(g, spread_matrices(g, a)),
+        (In(shape, -1, 1),),
+        lambda a: np.linalg.inv(spread_reference(a)),
+        name=tag,
+        ulp=16,
+    )
+    row(
+        "slogdet",
+        lambda g, a: ops.slogdet(g, ops.neg(g, spread_matrices(g, a))),
+        (In(shape, -1, 1),),
+        lambda a: np.stack(np.linalg.slogdet(-spread_reference(a)), -1),
+        name=tag,
+        ulp=16,
+    )
+    row(
+        "det",
+        lambda g, a: ops.det(g, spread_matrices(g, ops.scale(g, a, -1.0))),
+        (In(shape, -1, 1),),
+        lambda a: np.linalg.det(spread_reference(-a)),
+        name=tag,
+        ulp=32,
+    )
+row(
+    "solve",
+    lambda g, a, b: ops.solve(g, ops.transpose(g, spread_matrices(g, a)), b),
+    (In((3, 3), -1, 1), In((2, 2, 3, 2))),
+    lambda a, b: np.linalg.solve(spread_reference(a).T, b),
+    name="side-by-side",
+    ulp=16,
+)
+row(
+    "solve",
+    lambda g, a, b: ops.solve(g, ops.flip(g, spread_matrices(g, a), 2), b),
+    (In((2, 1, 3, 3), -1, 1), In((4, 3, 1))),
+    lambda a, b: np.linalg.solve(spread_reference(a)[..., ::-1, :], b),
+    name="pivots",
+    ulp=16,
+    differentiable=False,
+)
+for lower, transposed in ((True, False), (True, True), (False, False), (False, True)):
+
+    def triangular_reference(a, b, lower=lower, transposed=transposed):
+        a = (np.tril if lower else np.triu)(spread_reference(a))
+        return np.linalg.solve(np.swapaxes(a, -1, -2) if transposed else a, b)
+
+    row(
+        "solve_triangular",
+        lambda g, a, b, lower=lower, transposed=transposed: ops.solve_triangular(
+            g, spread_matrices(g, a), b, lower, transposed
+        ),
+        (In((2, 4, 4)), In((2, 4, 3))),
+        triangular_reference,
+        name=("lower" if lower else "upper") + ("-transposed" if transposed else ""),
+        linear_in=(1,),
+        ulp=64,
+    )
+row(
+    "eigh",
+    lambda g, a: ops.slice_axis(g, ops.eigh(g, positive_matrices(g, a)), 1, 0, 1),
+    (In((3, 5, 5)),),
+    lambda a: np.linalg.eigvalsh(positive_reference(a))[:, None],
+    ulp=16,
+    differentiable=False,
+)
+
+
+def rebuilt(g, a):
+    """V diag(w) V' of the eigenvalues and vectors."""
+    both = ops.eigh(g, positive_matrices(g, a))
+    w, v = ops.slice_axis(g, both, 1, 0, 1), ops.slice_axis(g, both, 1, 1, a.shape[-1])
+    return ops.matmul_ex(g, ops.mul(g, v, w), v, False, True)
+
+
+row(
+    "eigh",
+    rebuilt,
+    (In((2, 6, 6)),),
+    positive_reference,
+    name="vectors",
+    ulp=32,
+    differentiable=False,
+)
+for axis in (0, 1, 2):
+    row(
+        "argsort",
+        lambda g, x, axis=axis: ops.argsort(g, x, axis),
+        (In((3, 40, 2)),),
+        lambda x, axis=axis: np.argsort(x, axis, kind="stable"),
+        name=str(axis),
+        differentiable=False,
+    )
+    row(
+        "sort",
+        lambda g, x, axis=axis: ops.sort(g, x, axis),
+        (In((3, 6, 2)),),
+        lambda x, axis=axis: np.sort(x, axis),
+        name=str(axis),
+    )
+for dtype, low, high in (("int32", -9, 9), ("uint8", 0, 9), ("bool", 0, 2)):
+    row(
+        "argsort",
+        lambda g, x: ops.argsort(g, x, -1),
+        (In((2, 300), low, high, dtype=dtype),),
+        lambda x: np.argsort(x, -1, kind="stable"),
+        name=dtype,
+        differentiable=False,
+    )
+row(
+    "argsort",
+    lambda g, x: ops.argsort(g, ops.sqrt(g, ops.round(g, x)), 0),  # NaN, -0, 0 and ties
+    (In((200,), -3, 3),),
+    lambda x: np.argsort(np.sqrt(np.where(x < -0.5, np.nan, np.rint(x))), kind="stable"),
+    name="nan",
+    differentiable=False,
+)
+row(
+    "argsort",
+    lambda g, x: ops.argsort(g, x, 1),
+    (In((0, 4)),),
+    lambda x: np.argsort(x, 1),
+    name="none",
+    differentiable=False,
+)
+row(
+    "take_along",
+    lambda g, x, i: ops.take_along(g, x, i, 1),
+    (In((3, 5, 2)), In((1, 7, 2), 0, 5, dtype="int32")),
+    lambda x, i: np.take_along_axis(x, np.broadcast_to(i, (3, 7, 2)), 1),
+    linear_in=(0,),
+)
+for axes in (None, 1, (0, 2)):
+    row(
+        "prod",
+        lambda g, x, a=axes: ops.prod(g, x, a, False),
+        (In((2, 5, 3)),),
+        lambda x, a=axes: np.prod(x, a),
+        name=str(axes).replace(" ", ""),
+        ulp=64,
+    )
+row(
+    "prod",
+    lambda g, x, y: ops.prod(g, ops.mul(g, x, ops.cast(g, y, x.dtype)), 1, True),
+    (In((3, 4)), In((3, 4), 0, 2, dtype="bool")),
+    lambda x, y: np.prod(x * y, 1, keepdims=True),
+    name="zeros",
+)
+row(
+    "cumprod",
+    lambda g, x: ops.cumprod(g, x, 1),
+    (In((2, 7, 3)),),
+    lambda x: np.cumprod(x, 1),
+    ulp=16,
+)
+row(
+    "cummax",
+    lambda g, x: ops.cummax(g, x, 1),
+    (In((2, 7, 3)),),
+    lambda x: np.maximum.accumulate(x, 1),
+)
 
 
 # ---- repeat ----------------------------------------------------------------------------------

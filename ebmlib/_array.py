@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from . import _contract, _core, _indexing
+from . import _core, _indexing, _linalg
 from . import _numpy as table
 from . import _shapes as shapes
+from . import _sorting as sorting
 from ._core import ops
 from ._trace import as_node, need
 from .errors import StateError
@@ -105,10 +106,11 @@ class Array(_core.Node):
             )
         if method == "reduce":
             return self._reduce(ufunc, *inputs, **kwargs)
-        implementation = table.UFUNCS.get(ufunc)
-        if method != "__call__" or implementation is None:
+        calls = sorting.ACCUMULATIONS if method == "accumulate" else table.UFUNCS
+        implementation = calls.get(ufunc)
+        if method not in ("__call__", "accumulate") or implementation is None:
             kind = "" if method == "__call__" else f".{method}"
-            raise _missing(kind, ufunc.__name__, [u.__name__ for u in table.UFUNCS])
+            raise _missing(kind, ufunc.__name__, [u.__name__ for u in calls])
         return implementation(*inputs, **kwargs)
 
     def _reduce(
@@ -201,7 +203,10 @@ class Array(_core.Node):
     min = _function(np.min)
     argmax = _function(np.argmax)
     argmin = _function(np.argmin)
+    argsort = _function(np.argsort)
+    prod = _function(np.prod)
     cumsum = _function(np.cumsum)
+    cumprod = _function(np.cumprod)
     any = _function(np.any)
     all = _function(np.all)
     clip = _function(np.clip)
@@ -224,6 +229,13 @@ class Array(_core.Node):
         """The values in another dtype."""
         return ops.cast(need().graph, as_node(self), dtype)
 
+    def sort(self, *args: Any, **kwargs: Any) -> None:
+        """Refused: it would sort in place."""
+        raise TypeError(
+            "x.sort() of a traced array: it sorts in place, and traced arrays cannot be "
+            "written into: use np.sort(x)"
+        )
+
     def copy(self, order: str = "C") -> Array:
         """The array itself: it cannot change."""
         return self
@@ -242,5 +254,5 @@ class Array(_core.Node):
             return "Array(escaped)"
 
 
-del _contract  # imported for its entries in the tables
+del _linalg  # imported for its entries in the tables
 _core.set_array_type(Array)

@@ -135,7 +135,7 @@ def _in_range(i: int, axis: int, size: int) -> int:
     return i + size if i < 0 else i
 
 
-def _wrapped(graph: Graph, index: Any, axis: int, size: int) -> Any:
+def wrapped(graph: Graph, index: Any, axis: int, size: int) -> Any:
     """The index with negative places counted from the end."""
     if isinstance(index, np.ndarray):
         if index.size and not (-size <= index.min() and index.max() < size):
@@ -157,7 +157,7 @@ def _take(graph: Graph, x: Array, items: list[Any]) -> Array:
     sizes = x.shape[at : at + len(axes)]
     index = None
     for axis, size in enumerate(sizes, at):
-        place = _wrapped(graph, items[axis], axis, size)
+        place = wrapped(graph, items[axis], axis, size)
         index = place if index is None else index * size + place
     if len(axes) > 1:
         shape = [*x.shape[:at], math.prod(sizes), *x.shape[at + len(axes) :]]

@@ -11,10 +11,12 @@ array([0., 2.])
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from . import _linalg
 from . import _numpy as table
 from . import _shapes as shapes
 from ._compile import also_concrete
@@ -50,6 +52,7 @@ __all__ = [
     "sigmoid",
     "softmax",
     "softplus",
+    "solve_triangular",
     "standardize",
     "swish",
     "upsample",
@@ -394,6 +397,39 @@ def attention(q: Any, k: Any, v: Any) -> Any:
            [2.]])
     """
     return ops.attention(need().graph, *promote_float(q, k, v))
+
+
+# ---- matrices --------------------------------------------------------------------------------
+
+
+@also_concrete("a", "b")
+def solve_triangular(a: Any, b: Any, lower: bool = False, trans: bool = False) -> Any:
+    """The solution x of a x = b, or of a' x = b with ``trans``, for triangular matrices.
+
+    Parameters
+    ----------
+    a : array (..., n, n)
+        Only the upper triangle is read, or the lower one with ``lower``.
+    b : array (..., n, m) or (n,)
+        Right-hand sides, as columns; leading axes of a and b broadcast.
+    lower, trans : bool
+        Which triangle, and whether the transposed system is solved.
+
+    Examples
+    --------
+    The squared Mahalanobis length of a row x under a covariance is that of L^-1 x:
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> L = np.linalg.cholesky(np.array([[4.0, 2.0], [2.0, 5.0]]))
+    >>> ebm.functional.solve_triangular(L, np.array([2.0, 5.0]), lower=True)
+    array([1., 2.])
+    """
+    build = functools.partial(_solve_triangular, bool(lower), bool(trans))
+    return _linalg.solve_with(build, a, b, "solve_triangular")
+
+
+def _solve_triangular(lower: bool, trans: bool, graph: Any, a: Any, b: Any) -> Any:
+    return ops.solve_triangular(graph, a, b, lower, trans)
 
 
 # ---- rows ------------------------------------------------------------------------------------

@@ -89,10 +89,10 @@ def test_values_that_are_not_known():
 
 
 def test_missing_functions_name_others():
-    fails(lambda x: np.cumprod(x), X, match=r"np\.cumprod cannot be traced.*np\.cumsum")
-    fails(lambda x: np.sort(x), X, match=r"np\.sort cannot be traced")
+    fails(lambda x: np.nancumsum(x), X, match=r"np\.nancumsum cannot be traced.*np\.cumsum")
+    fails(lambda x: np.lexsort(x), X, match=r"np\.lexsort cannot be traced")
     fails(lambda x: np.cbrt(x), X, match=r"np\.cbrt cannot be traced")
-    fails(lambda x: np.linalg.inv(x), X, match=r"np\.linalg\.inv cannot be traced")
+    fails(lambda x: np.linalg.svd(x), X, match=r"np\.linalg\.svd cannot be traced")
     fails(lambda x: np.add.outer(x, x), X, match=r"np\.add\.outer cannot be traced")
     fails(lambda x: np.sum(x, where=x > 0), X, match=r"np\.sum\(\) got .* 'where'")
     fails(lambda x: np.max(x, initial=0), X, match=r"np\.max\(\) got .* 'initial'")

@@ -21,6 +21,7 @@
 enum {
     GRAIN = 1 << 15,   /* elements of a task */
     ROW = 1024,        /* leaf of a contiguous row */
+    SHORT = 32,        /* elements of a row of which an argmax keeps bits */
     LEAF = 129,        /* leaf of rows that are added as vectors: one, and 16 times 8 */
     TILE_BYTES = 4096, /* of a row, at most: accumulators stay in L1 */
     WIDE = 256,        /* narrow rows are taken together to about so many elements */
@@ -469,33 +470,56 @@ static size_t join_scratch(const ebm_kernel_args *args)
 
 /* ---- along an axis: argmax and cumsum ---------------------------------------------------------- */
 
-/* n rows of `width` <= AXIS_TILE elements, `step` apart. */
+/* n rows of `width` <= AXIS_TILE elements, `step` apart; an argmax with step 1 is along contiguous
+ * rows, `width` of them. */
 enum { AXIS_TILE = TILE_BYTES / sizeof(double) };
 typedef void (*axis_kernel)(void *out, const void *x, int64_t n, int64_t width, int64_t step,
                             bool reverse);
 
-/* The leaf with the first maximum, then the place in it. */
-#define DEFINE_ARGMAX_ROW(name, T)                                              \
-    static int32_t name##_argmax_row(const T *x, int64_t n)                     \
-    {                                                                           \
-        int64_t start = 0, i = 0;                                               \
-        T best = name##_row(x, n < ROW ? n : ROW);                              \
-        for (int64_t k = ROW; k < n; k += ROW) {                                \
-            T leaf = name##_row(x + k, n - k < ROW ? n - k : ROW);              \
-            if ((leaf > best) | ((leaf != leaf) & (best == best))) {            \
-                best = leaf;                                                    \
-                start = k;                                                      \
-            }                                                                   \
-        }                                                                       \
-        if (best == best)                                                       \
-            for (i = start; x[i] != best;) i++;                                 \
-        else                                                                    \
-            for (i = start; x[i] == x[i];) i++;                                 \
-        return (int32_t)i;                                                      \
+/* Of short rows the maxima, then a bit for each place that has it (a NaN is not equal to itself);
+ * of a long one the leaf with the first maximum, then the place in it.  No jumps by values. */
+#define DEFINE_ARGMAX_ROWS(name, T)                                                \
+    static void name##_argmax_short(int32_t *out, const T *x, int64_t count, int64_t n) \
+    {                                                                             \
+        enum { BATCH = 64 };                                                      \
+        T best[BATCH];                                                            \
+        for (int64_t r = 0; r < count; r++, x += n) {                             \
+            uint32_t hits = 0;                                                    \
+            if (r % BATCH == 0) name##_rows(best, x, count - r < BATCH ? count - r : BATCH, n); \
+            for (int64_t i = 0; i < n; i++)                                       \
+                hits |= (uint32_t)((x[i] == best[r % BATCH]) | (x[i] != x[i])) << i; \
+            out[r] = __builtin_ctz(hits);                                         \
+        }                                                                         \
+    }                                                                             \
+    static int32_t name##_argmax_long(const T *x, int64_t n)                      \
+    {                                                                             \
+        int64_t start = 0;                                                        \
+        T best = name##_row(x, n < ROW ? n : ROW);                                \
+        for (int64_t k = ROW; k < n; k += ROW) {                                  \
+            T leaf = name##_row(x + k, n - k < ROW ? n - k : ROW);                \
+            if ((leaf > best) | ((leaf != leaf) & (best == best))) {              \
+                best = leaf;                                                      \
+                start = k;                                                        \
+            }                                                                     \
+        }                                                                         \
+        int32_t rest = (int32_t)(n - start < ROW ? n - start : ROW), place = rest; \
+        x += start;                                                               \
+        for (int32_t i = 0; i < rest; i++) { /* a NaN is not equal to itself */   \
+            int32_t here = (x[i] == best) | (x[i] != x[i]) ? i : rest;            \
+            place = here < place ? here : place;                                  \
+        }                                                                         \
+        return (int32_t)start + place;                                            \
+    }                                                                             \
+    static void name##_argmax_rows(int32_t *out, const T *x, int64_t count, int64_t n) \
+    {                                                                             \
+        if (n <= SHORT)                                                           \
+            name##_argmax_short(out, x, count, n);                                \
+        else                                                                      \
+            for (int64_t r = 0; r < count; r++) out[r] = name##_argmax_long(x + r * n, n); \
     }
 
 #define DEFINE_ARGMAX(name, T)                                                  \
-    DEFINE_ARGMAX_ROW(name, T)                                                  \
+    DEFINE_ARGMAX_ROWS(name, T)                                                 \
     static void name##_argmax(void *to, const void *from, int64_t n, int64_t width, \
                               int64_t step, bool reverse)                       \
     {                                                                           \
@@ -504,7 +528,7 @@ typedef void (*axis_kernel)(void *out, const void *x, int64_t n, int64_t width, 
         const T *restrict x = from;                                             \
         T best[AXIS_TILE];                                                      \
         if (step == 1) {                                                        \
-            out[0] = name##_argmax_row(x, n);                                   \
+            name##_argmax_rows(out, x, width, n);                               \
             return;                                                             \
         }                                                                       \
         memcpy(best, x, (size_t)width * sizeof(T));                             \
@@ -568,6 +592,7 @@ typedef struct axis_job {
     int64_t out_n; /* rows of the result: n, or 1 */
     int64_t tiles, group;
     bool reverse;
+    bool whole_rows; /* argmax along contiguous rows: all rows of a task in one call */
 } axis_job;
 
 static void run_axis_task(void *context, int64_t task)
@@ -576,8 +601,9 @@ static void run_axis_task(void *context, int64_t task)
     const stage *s = &job->s;
     int64_t column = task % job->tiles * AXIS_TILE, first = task / job->tiles * job->group;
     int64_t last = first + job->group < s->outer ? first + job->group : s->outer;
-    int64_t width = column + AXIS_TILE < s->inner ? AXIS_TILE : s->inner - column;
-    for (int64_t o = first; o < last; o++)
+    int64_t width = column + AXIS_TILE < s->inner ? AXIS_TILE : s->inner - column, step = 1;
+    if (job->whole_rows) width = step = last - first;
+    for (int64_t o = first; o < last; o += step)
         job->kernel(job->out + (size_t)(o * job->out_n * s->inner + column) * job->out_size,
                     job->x + (size_t)(o * s->n * s->inner + column) * job->x_size, s->n, width,
                     s->inner, job->reverse);
@@ -608,6 +634,7 @@ static ebm_status along_axis(const ebm_kernel_args *args)
         .tiles = tiles,
         .group = group,
         .reverse = !argmax && args->attr[1],
+        .whole_rows = argmax && s.inner == 1,
     };
     ebm_parallel(tiles * ceil_div(s.outer, group), run_axis_task, &job);
     return EBM_OK;

@@ -101,7 +101,7 @@ def test_eigh(dtype):
 
 
 def whitened(a):
-    """sum (V' a)^2 / w with constant w, V: the gradient is 2 V diag(1/w) V' a, which is 2."""
+    """Sum (V' a)^2 / w with constant w, V: the gradient is 2 V diag(1/w) V' a, which is 2."""
     w, v = ebm.stop_gradient(np.linalg.eigh(a))
     return np.sum((np.swapaxes(v, -1, -2) @ a) ** 2 / w[..., None])
 

@@ -1,6 +1,7 @@
 /* lanes.h - many equal pieces of work that want scratch: a few lanes, each with its own.
  *
- * Lanes depend on the sizes alone, and lane k does the pieces first_of(k) .. first_of(k + 1) - 1. */
+ * How many depends on the sizes alone.  Lane k does the pieces from ebm__lanes_first(k) to that of
+ * k + 1. */
 #ifndef EBM_CPU_LANES_H
 #define EBM_CPU_LANES_H
 

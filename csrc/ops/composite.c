@@ -77,6 +77,7 @@ ebm_ref ebm_softmax(ebm_graph *g, ebm_ref x, int axis)
 /* Halves are multiplied until one element is left; what has no partner waits for the end. */
 static ebm_ref prod_along(ebm_graph *g, ebm_ref x, int axis)
 {
+    if (x <= EBM_POISON) return EBM_POISON;
     ebm_shape shape = ebm_ref_shape(g, x);
     int64_t n = shape.dim[axis];
     ebm_ref single = EBM_NONE;
@@ -104,7 +105,7 @@ ebm_ref ebm_prod(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims)
             x = prod_along(g, x, i);
         else
             kept.dim[kept.rank++] = shape.dim[i];
-    return keepdims || x == EBM_POISON ? x : ebm_reshape(g, x, &kept);
+    return keepdims ? x : ebm_reshape(g, x, &kept);
 }
 
 /* Doubling: after the step with `done`, an element has joined the 2 * done before it. */

@@ -575,6 +575,21 @@ for tag, shape in MATRICES.items():
         ulp=32,
     )
 row(
+    "cholesky",
+    lambda g, a: ops.cholesky(g, positive_matrices(g, ops.permute(g, a, (2, 1, 0)))),
+    (In((3, 3, 2)),),
+    lambda a: np.linalg.cholesky(positive_reference(a.T)),
+    name="strided",
+    ulp=16,
+)
+row(
+    "sort",
+    lambda g, x: ops.sort(g, ops.slice(g, x, (5, 0), (-2, 1), (3, 4)), 0),
+    (In((6, 4)),),
+    lambda x: np.sort(x[5::-2], 0),
+    name="strided",
+)
+row(
     "solve",
     lambda g, a, b: ops.solve(g, ops.transpose(g, spread_matrices(g, a)), b),
     (In((3, 3), -1, 1), In((2, 2, 3, 2))),

@@ -7,7 +7,7 @@ For traced arrays nothing is raised for values: a matrix that NumPy refuses with
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +38,7 @@ def _square(node: Array, what: str) -> Array:
 # ---- systems ---------------------------------------------------------------------------------
 
 
-def solve_with(build: Any, a: Value, b: Value, what: str) -> Array:
+def solve_with(build: Callable[..., Array], a: Value, b: Value, what: str) -> Array:
     """The solution x of a x = b; like NumPy a ``b`` with one axis is a vector."""
     left, right = promote_float(a, b)
     _square(left, what)
@@ -50,7 +50,7 @@ def solve_with(build: Any, a: Value, b: Value, what: str) -> Array:
             f"{what}: got shapes {left.shape} and {np.shape(b)}, "
             "expected (..., n, n) and (..., n, m) or (n,)"
         )
-    x: Array = build(need().graph, left, right)
+    x = build(need().graph, left, right)
     return shapes.squeeze(x, -1) if vector else x
 
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .datasets import Extent, grid, log_z
+from .datasets import grid, log_z
+from .datasets.planar import Extent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

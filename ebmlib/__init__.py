@@ -2,8 +2,8 @@
 
 Transformations of NumPy functions are here (``jit``, ``grad``, ``vjp``, ``jvp``, ``hvp``,
 ``repeat``); models, samplers and training are in the modules ``networks``, ``samplers``,
-``estimators``, with ``datasets`` and ``plots`` beside them.  Modules are imported
-when they are first used.
+``estimators``, with ``datasets``, ``preprocessing`` and ``plots`` beside them.  Modules are
+imported when they are first used.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _MODULES = {
     "functional",
     "networks",
     "plots",
+    "preprocessing",
     "random",
     "samplers",
 }

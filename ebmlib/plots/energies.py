@@ -72,7 +72,7 @@ def energy_map(
         p = np.exp(-values - log_z(values, area))
         ax = _map(ax, p, extent, (0.0, p.max()), "viridis", "neither", "density")
     if dots is not None:
-        ax.scatter(dots[:, 0], dots[:, 1], s=8, c="white", edgecolors="black", linewidths=0.5)
+        ax.scatter(dots[:, 0], dots[:, 1], s=6, c="white", edgecolors="black", linewidths=0.4)
     return ax
 
 
@@ -185,7 +185,8 @@ def _map(
     )
     ax.set_xlim(extent[:2])
     ax.set_ylim(extent[2:])
-    bar = ax.figure.colorbar(image, ax=ax, extend=extend)
+    side = ax.inset_axes((1.03, 0, 0.05, 1))  # as high as the map, whatever its shape
+    bar = ax.figure.colorbar(image, cax=side, extend=extend)
     bar.set_label(label)
     bar.outline.set_visible(False)
     return ax

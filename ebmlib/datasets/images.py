@@ -284,9 +284,12 @@ def _scaled(who: str, levels: NDArray[Any], top: int, value_range: Range) -> NDA
     """Levels 0 to `top` as float32 in the range, or as they are."""
     if value_range is None:
         return levels
-    low, high = map(float, value_range)
+    pair = np.shape(value_range) == (2,)
+    low, high = map(float, value_range if pair else (0, 0))
     if not (low < high and np.isfinite(high - low)):
-        raise ValueError(f"{who}: value_range: got {value_range}, expected low < high or None")
+        raise ValueError(
+            f"{who}: value_range: got {value_range!r}, expected low < high or None"
+        )
     x = levels.astype(np.float32)
     x *= (high - low) / top
     x += low

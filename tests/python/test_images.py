@@ -170,7 +170,7 @@ def test_bad_folders(folder):
         datasets.load_mnist("train", folder / "elsewhere")
     with pytest.raises(ValueError, match="load_mnist: split: got 'valid'"):
         datasets.load_mnist("valid", folder)
-    for bad in ((1, 1), (1, -1), (0, np.inf), (np.nan, 1)):
+    for bad in ((1, 1), (1, -1), (0, np.inf), (np.nan, 1), 3, "raw", (0, 1, 2)):
         with pytest.raises(ValueError, match="load_mnist: value_range: got"):
             datasets.load_mnist("train", folder, value_range=bad)
     labels = folder / "t10k-labels.idx1-ubyte"

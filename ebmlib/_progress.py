@@ -29,15 +29,15 @@ class Progress:
             self._every *= _LINES
 
     def update(self, done: int, metrics: Mapping[str, Any]) -> None:
-        """metrics: {name: array of the values since the start}."""
+        """metrics: {name: value at the last step}."""
         if self._every == math.inf:
             return
         now = time.monotonic()
         if done == self._done or (done < self._total and now - self._last < self._every):
             return
         self._done, self._last = done, now
-        values = {name: float(metrics[name][-1]) for name in self._shown if len(metrics[name])}
-        text = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        shown = [name for name in self._shown if name in metrics]
+        text = "  ".join(f"{name} {metrics[name]:.4g}" for name in shown)
         if self._bar is None:
             print(
                 f"{self._title}: step {done}/{self._total}  {text}", file=sys.stderr, flush=True

@@ -247,8 +247,15 @@ static PyObject *get_prefix(PyObject *object, void *unused)
     return PyUnicode_FromString(ebm_trainer_prefix(((ebm_py_trainer *)object)->trainer));
 }
 
+static PyObject *get_n_rows(PyObject *object, void *unused)
+{
+    (void)unused;
+    return PyLong_FromLongLong(ebm_trainer_n_rows(((ebm_py_trainer *)object)->trainer));
+}
+
 static PyGetSetDef attributes[] = {
     {"steps", get_steps, NULL, "Good steps so far.", NULL},
+    {"n_rows", get_n_rows, NULL, "Steps whose metrics are at hand.", NULL},
     {"prefix", get_prefix, NULL, "Prefix of the parameters to evaluate with.", NULL},
     {0},
 };

@@ -1,0 +1,328 @@
+"""What all estimators of an energy share: scikit-learn's contract around a trainer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from . import _core
+from ._loop import Event, Fit, ShowProgress, Validation
+from ._params import Parameters
+from ._rows import check_rows, feature_names
+from .errors import not_fitted
+from .networks import MLP, BoundNetwork, Network
+from .random import key
+from .samplers import Langevin, Sampler, generator, whole
+
+__all__ = ["EnergyEstimator"]
+
+Self = TypeVar("Self", bound="EnergyEstimator")
+Kind = tuple[str, dict[str, Any]]
+
+_VOLATILE = ("batch.x", "metrics.history")  # arrays that a step makes anew
+_HIDDEN = ("_trainer", "_made_of", "_row", "_key", "_saved")
+_NOISE_STEPS = 500  # CEBM: samples from noise
+
+
+class EnergyEstimator(Parameters):
+    """What all estimators of an energy share."""
+
+    _kind: str
+    _own: tuple[str, ...]  # parameters that are options of the estimator's kind
+    _shown = ("energy_data", "energy_samples", "gap")
+    # Parameters that are options of the loop.
+    _training = ("batch_size", "learning_rate", "weight_decay", "clip_norm", "ema")
+
+    energy_: BoundNetwork
+    history_: dict[str, NDArray[Any]]
+    n_steps_: int
+    _row: tuple[int, ...]
+
+    def __init__(
+        self,
+        network: Network | None = None,
+        sampler: Sampler | None = None,
+        *,
+        l2: float = 5e-3,
+        data_noise: float = 0.03,
+        learning_rate: float = 1e-3,
+        optimizer: str = "adam",
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        ema: float = 0.0,
+        batch_size: int = 128,
+        max_steps: int = 1000,
+        image_shape: tuple[int, ...] | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+        dtype: DTypeLike = "float32",
+    ) -> None:
+        self.network = network
+        self.sampler = sampler
+        self.l2 = l2
+        self.data_noise = data_noise
+        self.learning_rate = learning_rate
+        self.optimizer = optimizer
+        self.betas = betas
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.ema = ema
+        self.batch_size = batch_size
+        self.max_steps = max_steps
+        self.image_shape = image_shape
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.dtype = dtype
+
+    # ---- fitting ----
+
+    def fit(self: Self, X: Any, y: Any = None, X_val: Any = None) -> Self:
+        """Train for ``max_steps`` steps.
+
+        Parameters
+        ----------
+        X : array (n_samples, ...)
+            Rows, or images (N, H, W, C).  uint8, float32 and float64 are read where they lie (a
+            memory map is not copied); other numbers are converted.
+        y : ignored
+        X_val : array like X, or None
+            Held-out rows: their mean energy minus that of as many training rows goes to
+            ``history_["val_gap"]``, 20 times in the run.  Near zero: no overfitting.
+
+        Returns
+        -------
+        self
+        """
+        return self._train(X, X_val, self.max_steps, fresh=not self.warm_start)
+
+    def partial_fit(self: Self, X: Any, y: Any = None, n_steps: int | None = None) -> Self:
+        """Go on from where the last call ended: ``n_steps``, or one pass over X."""
+        return self._train(X, None, n_steps, fresh=False)
+
+    def _train(self: Self, X: Any, X_val: Any, n_steps: int | None, fresh: bool) -> Self:
+        who = type(self).__name__
+        fresh = fresh or not self.__sklearn_is_fitted__()
+        x = check_rows(X, who, None if fresh else self._row, self.image_shape)
+        val = None
+        if X_val is not None:
+            val = check_rows(X_val, f"{who}: X_val", x.shape[1:], self.image_shape)
+        if n_steps is None:
+            n_steps = -(-len(x) // self.batch_size)
+        n_steps = whole(n_steps, f"{who}: max_steps", 0)
+        trainer = self._start(x, feature_names(X)) if fresh else self._get_trainer()
+        trainer.set_rate(float(self.learning_rate))
+        trainer.clear()
+        trainer.feed(x)
+        fit = Fit(self, trainer, x, val, n_steps)
+        try:
+            fit.run(self._events(fit))
+        finally:
+            self.history_ = fit.history()
+            self._store()
+        return self
+
+    def _start(self, x: NDArray[Any], names: NDArray[Any] | None) -> _core.Trainer:
+        """The first data: bind the network, and forget what was learned before."""
+        row, words, spec = x.shape[1:], key(self.random_state), self._spec()
+        trainer = _core.Trainer(*spec, row, self.dtype, words)
+        energy = BoundNetwork(self._network, row, random_state=0, dtype=self.dtype)
+        for name in [name for name in vars(self) if name.endswith("_") or name in _HIDDEN]:
+            delattr(self, name)
+        self.energy_ = energy
+        self.history_ = {}
+        self.n_steps_ = 0
+        self.n_features_in_ = math.prod(row)
+        if names is not None:
+            self.feature_names_in_ = names
+        self._trainer, self._made_of, self._row, self._key = trainer, spec, row, words
+        return trainer
+
+    def _get_trainer(self) -> _core.Trainer:
+        """The trainer: at hand, or made again after unpickling or a change of parameters."""
+        spec = self._spec()
+        if "_trainer" in vars(self) and spec == self._made_of:
+            return self._trainer
+        arrays = self.__getstate__()["_saved"]
+        if self.ema:
+            starts = {f"ema.{k}": a for k, a in arrays.items() if k.startswith("params.")}
+            arrays = starts | arrays
+        trainer = _core.Trainer(*spec, self._row, self.dtype, self._key)
+        trainer.set(arrays)
+        self._trainer, self._made_of = trainer, spec
+        vars(self).pop("_saved", None)
+        return trainer
+
+    @property
+    def _network(self) -> Network:
+        return MLP() if self.network is None else self.network
+
+    @property
+    def _sampler(self) -> Sampler:
+        return Langevin() if self.sampler is None else self.sampler
+
+    def _spec(self) -> tuple[Kind, Kind, Kind, Kind, dict[str, Any]]:
+        """What the trainer is made of: four times (kind, options), and those of the loop."""
+        who = type(self).__name__
+        if not isinstance(self._network, Network):
+            raise ValueError(
+                f"{who}: network: got {self.network!r}, which has no parameters to fit, "
+                "expected a specification such as networks.MLP()"
+            )
+        if not isinstance(self._sampler, Sampler):
+            raise ValueError(
+                f"{who}: sampler: got {self.sampler!r}, expected one such as "
+                "samplers.Langevin()"
+            )
+        return (
+            self._network._spec(),
+            (self._kind, {name: getattr(self, name) for name in self._own}),
+            (self.optimizer, self._optimizer_options()),
+            self._sampler._spec(),
+            {name: getattr(self, name) for name in self._training},
+        )
+
+    def _optimizer_options(self) -> dict[str, float]:
+        if np.shape(self.betas) != (2,):
+            raise ValueError(
+                f"{type(self).__name__}: betas: got {self.betas!r}, expected two numbers"
+            )
+        if self.optimizer == "adam":
+            return {"beta1": self.betas[0], "beta2": self.betas[1]}
+        return {"momentum": self.betas[0]}
+
+    def _events(self, fit: Fit) -> list[Event]:
+        """What acts in a fit, in this order where several act at one step."""
+        events: list[Event] = []
+        if fit.val is not None:
+            events.append(Validation(fit))
+        if self.verbose:
+            events.append(ShowProgress(fit, self._shown, self.verbose))
+        return events
+
+    def _store(self) -> BoundNetwork:
+        """Give the estimator what the trainer has learned so far; returns ``energy_``."""
+        trainer = self._trainer
+        self.energy_.set_parameters(trainer.get(trainer.prefix))
+        self.n_steps_ = trainer.steps
+        return self.energy_
+
+    # ---- what is learned ----
+
+    def energy(self, X: Any) -> NDArray[Any]:
+        """E (n_samples,) of rows; low where data is likely."""
+        energy = self._fitted()
+        return np.asarray(
+            energy(check_rows(X, type(self).__name__, self._row, self.image_shape))
+        )
+
+    def score_samples(self, X: Any) -> NDArray[Any]:
+        """-E(X), the log density up to a constant: log p(x) + log Z."""
+        return -self.energy(X)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """The mean of ``score_samples``; comparable between rows, not between models."""
+        return float(self.score_samples(X).mean())
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        n_steps: int | None = None,
+        random_state: Any = None,
+        init: Any = None,
+    ) -> NDArray[Any]:
+        """Walk new samples from the energy.
+
+        Parameters
+        ----------
+        n_samples : int, default 1
+        n_steps : int or None
+            None: the sampler's own from the buffer, 500 from noise (as CEBM).
+        random_state : int, numpy.random.Generator or None
+            None: the estimator's own, so that two calls give the same.
+        init : "buffer", "noise", "uniform", "normal", array (n_samples, ...), or None
+            Where chains start.  None: the buffer if there is one; "noise": uniform on (-1, 1),
+            or what new chains of the buffer begin with.
+
+        Returns
+        -------
+        array (n_samples, ...)
+        """
+        energy = self._fitted()
+        n = whole(n_samples, "sample: n_samples", 1)
+        if random_state is None:
+            random_state = int(self._key.view(np.uint64)[0])
+        rng = generator(random_state)
+        x0, default = self._starts(n, init, rng)
+        n_steps = default if n_steps is None else n_steps
+        x = np.asarray(self._sampler.sample(energy, x0, n_steps, random_state=rng))
+        return x.reshape(n, -1) if self.image_shape is not None else x
+
+    def _starts(self, n: int, init: Any, rng: np.random.Generator) -> tuple[NDArray[Any], int]:
+        """(starts, default number of steps)."""
+        who, shape = f"{type(self).__name__}.sample", (n, *self._row)
+        walk = self._sampler.n_steps
+        buffer = self._buffer()
+        if init is None:
+            init = "buffer" if len(buffer) else "noise"
+        if not isinstance(init, str):
+            starts = check_rows(init, who, self._row, self.image_shape)
+            if len(starts) != n:
+                raise ValueError(
+                    f"{who}: init: got {len(starts)} rows, expected n_samples = {n}"
+                )
+            return starts, walk
+        if init == "buffer" and len(buffer):
+            return buffer[rng.choice(len(buffer), n, replace=n > len(buffer))], walk
+        if init == "normal" or (
+            init == "noise" and getattr(self, "buffer_init", "") == "normal"
+        ):
+            return rng.standard_normal(shape), _NOISE_STEPS
+        if init in ("noise", "uniform"):
+            return rng.uniform(-1, 1, shape), _NOISE_STEPS
+        raise ValueError(
+            f"{who}: init: got {init!r}, expected noise, uniform, normal, an array, or buffer "
+            "where chains have been kept"
+        )
+
+    def _buffer(self) -> NDArray[Any]:
+        """The kept chains that have been used; none for an estimator without a buffer."""
+        arrays = self._get_trainer().get("buffer")
+        return arrays["x"][arrays["age"] > 0] if arrays else np.empty((0, *self._row))
+
+    def _fitted(self) -> BoundNetwork:
+        if not self.__sklearn_is_fitted__():
+            raise not_fitted(
+                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with "
+                "appropriate arguments before using this estimator."
+            )
+        return self.energy_
+
+    # ---- contracts ----
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(vars(self))
+        trainer = state.pop("_trainer", None)
+        state.pop("_made_of", None)
+        if trainer is not None:
+            arrays = trainer.get()
+            state["_saved"] = {name: a for name, a in arrays.items() if name not in _VOLATILE}
+        return state
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "energy_" in vars(self)
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="density_estimator",
+            target_tags=TargetTags(required=False),
+            input_tags=InputTags(),
+            non_deterministic=False,
+        )

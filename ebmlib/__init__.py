@@ -2,7 +2,7 @@
 
 Transformations of NumPy functions are here (``jit``, ``grad``, ``vjp``, ``jvp``, ``hvp``,
 ``repeat``); models, samplers and training are in the modules ``networks``, ``samplers``,
-``estimators``, with ``datasets``, ``preprocessing`` and ``plots`` beside them.  Modules are
+``estimators``, with ``schedules``, ``datasets``, ``preprocessing`` and ``plots``.  Modules are
 imported when they are first used.
 """
 
@@ -28,6 +28,7 @@ _MODULES = {
     "preprocessing",
     "random",
     "samplers",
+    "schedules",
 }
 
 __all__ = [

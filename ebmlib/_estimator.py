@@ -16,13 +16,13 @@ from .errors import not_fitted
 from .networks import MLP, BoundNetwork, Network
 from .random import key
 from .samplers import Langevin, Sampler, generator, whole
+from .schedules import Constant, Schedule
 
 __all__ = ["EnergyEstimator"]
 
 Self = TypeVar("Self", bound="EnergyEstimator")
-Kind = tuple[str, dict[str, Any]]
 
-_VOLATILE = ("batch.x", "metrics.history")  # arrays that a step makes anew
+_VOLATILE = ("batch", "metrics")  # above arrays that a step makes anew
 _HIDDEN = ("_trainer", "_made_of", "_row", "_key", "_saved")
 _NOISE_STEPS = 500  # CEBM: samples from noise
 
@@ -33,8 +33,8 @@ class EnergyEstimator(Parameters):
     _kind: str
     _own: tuple[str, ...]  # parameters that are options of the estimator's kind
     _shown = ("energy_data", "energy_samples", "gap")
-    # Parameters that are options of the loop.
-    _training = ("batch_size", "learning_rate", "weight_decay", "clip_norm", "ema")
+    # Parameters that are options of the loop; the learning rate is one more.
+    _training = ("batch_size", "weight_decay", "clip_norm", "ema")
 
     energy_: BoundNetwork
     history_: dict[str, NDArray[Any]]
@@ -48,7 +48,7 @@ class EnergyEstimator(Parameters):
         *,
         l2: float = 5e-3,
         data_noise: float = 0.03,
-        learning_rate: float = 1e-3,
+        learning_rate: float | Schedule = 1e-3,
         optimizer: str = "adam",
         betas: tuple[float, float] = (0.9, 0.999),
         weight_decay: float = 0.0,
@@ -116,7 +116,7 @@ class EnergyEstimator(Parameters):
             n_steps = -(-len(x) // self.batch_size)
         n_steps = whole(n_steps, f"{who}: max_steps", 0)
         trainer = self._start(x, feature_names(X)) if fresh else self._get_trainer()
-        trainer.set_rate(float(self.learning_rate))
+        trainer.set_rate(self._schedule.rate)
         trainer.clear()
         trainer.feed(x)
         fit = Fit(self, trainer, x, val, n_steps)
@@ -130,7 +130,7 @@ class EnergyEstimator(Parameters):
     def _start(self, x: NDArray[Any], names: NDArray[Any] | None) -> _core.Trainer:
         """The first data: bind the network, and forget what was learned before."""
         row, words, spec = x.shape[1:], key(self.random_state), self._spec()
-        trainer = _core.Trainer(*spec, row, self.dtype, words)
+        trainer = _core.Trainer(**spec, shape=row, dtype=self.dtype, key=words)
         energy = BoundNetwork(self._network, row, random_state=0, dtype=self.dtype)
         for name in [name for name in vars(self) if name.endswith("_") or name in _HIDDEN]:
             delattr(self, name)
@@ -152,7 +152,7 @@ class EnergyEstimator(Parameters):
         if self.ema:
             starts = {f"ema.{k}": a for k, a in arrays.items() if k.startswith("params.")}
             arrays = starts | arrays
-        trainer = _core.Trainer(*spec, self._row, self.dtype, self._key)
+        trainer = _core.Trainer(**spec, shape=self._row, dtype=self.dtype, key=self._key)
         trainer.set(arrays)
         self._trainer, self._made_of = trainer, spec
         vars(self).pop("_saved", None)
@@ -166,8 +166,13 @@ class EnergyEstimator(Parameters):
     def _sampler(self) -> Sampler:
         return Langevin() if self.sampler is None else self.sampler
 
-    def _spec(self) -> tuple[Kind, Kind, Kind, Kind, dict[str, Any]]:
-        """What the trainer is made of: four times (kind, options), and those of the loop."""
+    @property
+    def _schedule(self) -> Schedule:
+        rate = self.learning_rate
+        return rate if isinstance(rate, Schedule) else Constant(rate)
+
+    def _spec(self) -> dict[str, Any]:
+        """What the trainer is made of: (kind, options) of its parts, and options of its own."""
         who = type(self).__name__
         if not isinstance(self._network, Network):
             raise ValueError(
@@ -179,13 +184,15 @@ class EnergyEstimator(Parameters):
                 f"{who}: sampler: got {self.sampler!r}, expected one such as "
                 "samplers.Langevin()"
             )
-        return (
-            self._network._spec(),
-            (self._kind, {name: getattr(self, name) for name in self._own}),
-            (self.optimizer, self._optimizer_options()),
-            self._sampler._spec(),
-            {name: getattr(self, name) for name in self._training},
-        )
+        training = {name: getattr(self, name) for name in self._training}
+        return {
+            "network": self._network._spec(),
+            "estimator": (self._kind, {name: getattr(self, name) for name in self._own}),
+            "optimizer": (self.optimizer, self._optimizer_options()),
+            "schedule": self._schedule._spec(),
+            "sampler": self._sampler._spec(),
+            "training": training | {"learning_rate": self._schedule.rate},
+        }
 
     def _optimizer_options(self) -> dict[str, float]:
         if np.shape(self.betas) != (2,):
@@ -311,7 +318,11 @@ class EnergyEstimator(Parameters):
         state.pop("_made_of", None)
         if trainer is not None:
             arrays = trainer.get()
-            state["_saved"] = {name: a for name, a in arrays.items() if name not in _VOLATILE}
+            state["_saved"] = {
+                name: array
+                for name, array in arrays.items()
+                if name.partition(".")[0] not in _VOLATILE
+            }
         return state
 
     def __sklearn_is_fitted__(self) -> bool:

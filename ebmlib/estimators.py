@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 from ._estimator import EnergyEstimator
 from .networks import Network
 from .samplers import Sampler
+from .schedules import Schedule
 
 __all__ = ["CD", "PCD"]
 
@@ -41,8 +42,8 @@ class CD(EnergyEstimator):
         As CEBM's code (IGEBM and improved CD: 1).
     data_noise : float, default 0.03
         As CEBM's code and JEM.
-    learning_rate : float, default 1e-3
-        CEBM has 1e-4, for 90,000 steps.
+    learning_rate : float or schedule, default 1e-3
+        CEBM has 1e-4, for 90,000 steps.  Schedules are in ``ebmlib.schedules``.
     optimizer : {"adam", "sgd"}
     betas : (float, float), default (0.9, 0.999)
         Of adam; of sgd the first is the momentum.
@@ -66,8 +67,8 @@ class CD(EnergyEstimator):
     ----------
     energy_ : BoundNetwork
     history_ : dict of arrays
-        For each step: energy_data, energy_samples, gap, loss, grad_norm; with X_val also
-        val_step, val_gap.
+        For each step: energy_data, energy_samples, gap, loss, grad_norm, learning_rate; with
+        X_val also val_step, val_gap.
     n_steps_, n_features_in_ : int
 
     Examples
@@ -135,7 +136,7 @@ class PCD(EnergyEstimator):
         buffer_init: str = "uniform",
         l2: float = 5e-3,
         data_noise: float = 0.03,
-        learning_rate: float = 1e-3,
+        learning_rate: float | Schedule = 1e-3,
         optimizer: str = "adam",
         betas: tuple[float, float] = (0.9, 0.999),
         weight_decay: float = 0.0,

@@ -1,5 +1,6 @@
 #include "estimators/trainer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -10,7 +11,7 @@ struct ebm_trainer {
     ebm_trainer_spec spec; /* its pointers are the trainer's own copies */
     ebm_network *network;
     ebm_sampler *sampler;
-    void *estimator_options, *optimizer_options;
+    void *estimator_options, *optimizer_options, *schedule_options;
     ebm_energy energy;
     ebm_params params;
     ebm_state *state;
@@ -18,6 +19,8 @@ struct ebm_trainer {
     int64_t batch;        /* rows a step */
     const char *metric[EBM_TRAINING_MAX], *term[EBM_TRAINING_MAX];
     int32_t n_metrics, n_terms;
+    char (*updated)[EBM_NAME_SIZE]; /* the parameters of all groups, as messages call them */
+    int64_t n_updated, updated_capacity;
     double *rows; /* (n_rows, n_metrics) of the steps up to `drained` */
     int64_t n_rows, capacity, drained;
 };
@@ -46,11 +49,16 @@ int64_t ebm_trainer_steps(const ebm_trainer *trainer)
     return read_word(trainer, "step", &step) == EBM_OK ? step : 0;
 }
 
+static ebm_status write_real(ebm_trainer *trainer, const char *name, double value)
+{
+    float narrow = (float)value;
+    if (trainer->spec.dtype == EBM_F64) return write_array(trainer, name, &value, sizeof value);
+    return write_array(trainer, name, &narrow, sizeof narrow);
+}
+
 ebm_status ebm_trainer_set_rate(ebm_trainer *trainer, double rate)
 {
-    float narrow = (float)rate;
-    if (trainer->spec.dtype == EBM_F64) return write_array(trainer, "rate", &rate, sizeof rate);
-    return write_array(trainer, "rate", &narrow, sizeof narrow);
+    return write_real(trainer, "rate", rate);
 }
 
 /* ---- life -------------------------------------------------------------------------------- */
@@ -63,6 +71,8 @@ static ebm_status check(const ebm_trainer_spec *spec)
         EBM_TRY(ebm_options_check(&spec->estimator->options, spec->estimator_options));
     if (spec->optimizer_options)
         EBM_TRY(ebm_options_check(&spec->optimizer->options, spec->optimizer_options));
+    if (spec->schedule && spec->schedule_options)
+        EBM_TRY(ebm_options_check(&spec->schedule->options, spec->schedule_options));
     if (spec->estimator->samples && !spec->sampler)
         return ebm_fail(EBM_VALUE, "%s: sampler: got none, expected one", name);
     if (!ebm_dtype_is_float(spec->dtype))
@@ -83,6 +93,9 @@ static ebm_status copy_spec(ebm_trainer *trainer, const ebm_trainer_spec *spec)
                              spec->estimator_options));
     EBM_TRY(ebm_options_copy(&trainer->optimizer_options, &spec->optimizer->options,
                              spec->optimizer_options));
+    if (!spec->schedule) trainer->spec.schedule = ebm_schedule_find("constant");
+    EBM_TRY(ebm_options_copy(&trainer->schedule_options, &trainer->spec.schedule->options,
+                             spec->schedule ? spec->schedule_options : NULL));
     trainer->energy = ebm_network_energy(trainer->network);
     return EBM_OK;
 }
@@ -96,11 +109,13 @@ static ebm_status make_state(ebm_trainer *trainer)
     EBM_TRY(ebm_state_add(trainer->state, "key", EBM_I32, &two));
     EBM_TRY(ebm_state_add(trainer->state, "step", EBM_I32, &scalar));
     EBM_TRY(ebm_state_add(trainer->state, "rate", spec->dtype, &scalar));
+    EBM_TRY(ebm_state_add(trainer->state, "backoff", spec->dtype, &scalar));
     EBM_TRY(ebm_state_add(trainer->state, "guard.step", EBM_I32, &scalar));
     EBM_TRY(ebm_state_add(trainer->state, "guard.term", EBM_I32, &scalar));
     EBM_TRY(ebm_state_add(trainer->state, "guard.param", EBM_I32, &scalar));
     EBM_TRY(write_array(trainer, "key", spec->key, sizeof spec->key));
     EBM_TRY(ebm_trainer_set_rate(trainer, spec->training.learning_rate));
+    EBM_TRY(write_real(trainer, "backoff", 1.0));
     EBM_TRY(ebm_params_declare(&trainer->params, trainer->state, "params"));
     EBM_TRY(ebm_params_draw(&trainer->params, trainer->state, "params", spec->key));
     if (spec->training.ema == 0.0) return EBM_OK;
@@ -144,6 +159,8 @@ void ebm_trainer_free(ebm_trainer *trainer)
     ebm_network_free(trainer->network);
     ebm__free(trainer->estimator_options);
     ebm__free(trainer->optimizer_options);
+    ebm__free(trainer->schedule_options);
+    ebm__free(trainer->updated);
     ebm__free(trainer->rows);
     ebm__free(trainer);
 }
@@ -165,6 +182,23 @@ const char *ebm_trainer_prefix(const ebm_trainer *trainer)
 
 /* ---- the program ------------------------------------------------------------------------- */
 
+/* How messages call the parameters: "l0.w", and with the prefix if it is not "params". */
+static ebm_status name_updated(ebm_trainer *trainer, const ebm_training *t)
+{
+    trainer->n_updated = 0;
+    for (int32_t k = 0; k < t->n_groups; k++) {
+        const ebm_params *params = t->group[k].params;
+        bool plain = strcmp(t->group[k].prefix, "params") == 0;
+        int64_t n = trainer->n_updated + params->n;
+        EBM_TRY(ebm__grow(&trainer->updated, &trainer->updated_capacity, n,
+                          sizeof *trainer->updated));
+        for (int64_t i = 0; i < params->n; i++)
+            snprintf(trainer->updated[trainer->n_updated++], EBM_NAME_SIZE, "%s%s%s",
+                     plain ? "" : t->group[k].prefix, plain ? "" : ".", params->at[i].name);
+    }
+    return EBM_OK;
+}
+
 /* Writes the step for batches of `trainer->batch` rows and adds it to the program. */
 static ebm_status add_step(ebm_trainer *trainer, ebm_program *program)
 {
@@ -176,6 +210,8 @@ static ebm_status add_step(ebm_trainer *trainer, ebm_program *program)
         .params = &trainer->params,
         .optimizer = trainer->spec.optimizer,
         .optimizer_options = trainer->optimizer_options,
+        .schedule = trainer->spec.schedule,
+        .schedule_options = trainer->schedule_options,
     };
     ebm_status status;
     EBM_TRY_TO(status, ebm_training_open(&t), done);
@@ -185,6 +221,7 @@ static ebm_status add_step(ebm_trainer *trainer, ebm_program *program)
     trainer->n_terms = t.n_checks;
     for (int32_t k = 0; k < t.n_metrics; k++) trainer->metric[k] = t.metric[k].name;
     for (int32_t k = 0; k < t.n_checks; k++) trainer->term[k] = t.check[k].name;
+    EBM_TRY_TO(status, name_updated(trainer, &t), done);
     status = ebm_program_add_stage(program, &t.stage, true);
 done:
     ebm_training_fini(&t);
@@ -280,18 +317,31 @@ static ebm_status check_guard(const ebm_trainer *trainer)
     EBM_TRY(read_word(trainer, "guard.param", &param));
     const char *name = trainer->spec.estimator->options.owner;
     const char *what = term >= 1 && term <= trainer->n_terms ? trainer->term[term - 1] : "value";
-    bool named = param >= 1 && param <= trainer->params.n && strcmp(what, "gradient") == 0;
+    const char *link = strcmp(what, "gradient") == 0    ? " of "
+                       : strcmp(what, "parameter") == 0 ? " "
+                                                        : NULL;
+    bool named = link && param >= 1 && param <= trainer->n_updated;
     return ebm_fail(
         EBM_NUMERIC,
         "%s: step %d: got a %s%s%s that is not finite or too large; the arrays are "
         "those of step %d (try a lower learning_rate, a smaller step_size, or more l2)",
-        name, (int)step, what, named ? " of " : "",
-        named ? trainer->params.at[param - 1].name : "", (int)step - 1);
+        name, (int)step, what, named ? link : "", named ? trainer->updated[param - 1] : "",
+        (int)step - 1);
+}
+
+/* Rows of metrics up to the step that the state is at. */
+static void drop_undone_rows(ebm_trainer *trainer)
+{
+    int64_t steps = ebm_trainer_steps(trainer), undone = trainer->drained - steps;
+    if (undone <= 0) return;
+    trainer->n_rows = undone < trainer->n_rows ? trainer->n_rows - undone : 0;
+    trainer->drained = steps;
 }
 
 ebm_status ebm_trainer_clear(ebm_trainer *trainer, const uint32_t *key)
 {
     int32_t zero = 0;
+    drop_undone_rows(trainer);
     EBM_TRY(write_array(trainer, "guard.step", &zero, sizeof zero));
     EBM_TRY(write_array(trainer, "guard.term", &zero, sizeof zero));
     EBM_TRY(write_array(trainer, "guard.param", &zero, sizeof zero));

@@ -2,8 +2,8 @@
  *
  * Workload: thousands of steps of milliseconds, without leaving C; a poll every 50 ms for
  * progress and Ctrl-C.  Everything that lasts is in the state (params, optimiser slots,
- * averages, buffer, key, step, guard), so a trainer whose arrays are written back goes on to
- * the same bits. */
+ * averages, buffer, key, step, rate, guard), so a trainer whose arrays are written back goes on
+ * to the same bits; what is below "batch" and "metrics" is made anew by each step. */
 #ifndef EBM_ESTIMATORS_TRAINER_H
 #define EBM_ESTIMATORS_TRAINER_H
 
@@ -20,6 +20,8 @@ typedef struct ebm_trainer_spec {
     const void *estimator_options;
     const ebm_optimizer_kind *optimizer;
     const void *optimizer_options;
+    const ebm_schedule_kind *schedule; /* of the learning rate; NULL: constant */
+    const void *schedule_options;
     const ebm_sampler *sampler;
     ebm_training_options training;
     ebm_shape row; /* of the data, without N */
@@ -59,9 +61,10 @@ int64_t ebm_trainer_n_rows(const ebm_trainer *trainer);
 const double *ebm_trainer_rows(const ebm_trainer *trainer);
 
 /* Opens the guard again after a bad step, with a new key if `key` is not NULL: a step that
- * failed would fail in the same way again. */
+ * failed would fail in the same way again.  If older arrays have been written back, the rows of
+ * the steps that they do not know are dropped. */
 ebm_status ebm_trainer_clear(ebm_trainer *trainer, const uint32_t *key);
-/* A new learning rate from the next step on. */
+/* A new learning rate, which the schedule starts from, for the steps to come. */
 ebm_status ebm_trainer_set_rate(ebm_trainer *trainer, double rate);
 
 #endif

@@ -14,6 +14,17 @@ struct ebm_training_change {
 
 /* ---- life -------------------------------------------------------------------------------- */
 
+static ebm_ref rate_of_step(ebm_training *t)
+{
+    ebm_graph *g = t->g;
+    ebm_ref rate = ebm_mul(g, ebm_stage_read(&t->stage, "rate"),
+                           ebm_stage_read(&t->stage, "backoff"));
+    ebm_ref factor = ebm_schedule_build(t->schedule, t->schedule_options, g, t->step);
+    if (factor == EBM_ONE) return rate;
+    ebm_ref wide = ebm_mul(g, ebm_cast(g, rate, EBM_F64), factor);
+    return ebm_cast(g, wide, t->params->dtype);
+}
+
 ebm_status ebm_training_open(ebm_training *t)
 {
     EBM_TRY(ebm_stage_init(&t->stage, t->state));
@@ -24,6 +35,7 @@ ebm_status ebm_training_open(ebm_training *t)
     t->x = ebm_stage_read(&t->stage, "batch.x");
     t->step = ebm_stage_read(&t->stage, "step");
     t->key = ebm_fold_in(t->g, ebm_stage_read(&t->stage, "key"), t->step);
+    t->rate = rate_of_step(t);
     return ebm_graph_status(t->g);
 }
 
@@ -117,17 +129,22 @@ void ebm_training_put(ebm_training *t, const char *name, ebm_ref slots, ebm_ref 
 
 /* ---- descent ----------------------------------------------------------------------------- */
 
-/* The squared norms of the gradients, (n,). */
-static ebm_ref squared_norms(ebm_graph *g, const ebm_ref *grads, int64_t n)
+/* A number () for each of the refs, as one array (n,). */
+static ebm_ref gather(ebm_graph *g, const ebm_ref *refs, int64_t n,
+                      ebm_ref (*number)(ebm_graph *g, ebm_ref ref))
 {
     ebm_shape one = EBM_DIMS(1);
-    ebm_ref *norms = ebm__alloc((size_t)n, sizeof *norms);
-    if (!norms) return ebm_graph_failed(g, EBM_NOMEM);
-    for (int64_t k = 0; k < n; k++)
-        norms[k] = ebm_reshape(g, ebm_sum_all(g, ebm_square(g, grads[k])), &one);
-    ebm_ref all = ebm_concat(g, norms, (int32_t)n, 0);
-    ebm__free(norms);
+    ebm_ref *numbers = ebm__alloc((size_t)n, sizeof *numbers);
+    if (!numbers) return ebm_graph_failed(g, EBM_NOMEM);
+    for (int64_t k = 0; k < n; k++) numbers[k] = ebm_reshape(g, number(g, refs[k]), &one);
+    ebm_ref all = ebm_concat(g, numbers, (int32_t)n, 0);
+    ebm__free(numbers);
     return all;
+}
+
+static ebm_ref squared_norm(ebm_graph *g, ebm_ref grad)
+{
+    return ebm_sum_all(g, ebm_square(g, grad));
 }
 
 /* What the gradients are multiplied with so that their norm is at most clip_norm; EBM_ONE if
@@ -172,22 +189,28 @@ static ebm_ref update(ebm_training *t, const char *name, ebm_ref rate, ebm_ref n
     return updated;
 }
 
+/* Updates them all, and writes the new values over the gradients. */
 static void update_all(ebm_training *t, const ebm_params *params, const char *prefix,
-                       const ebm_ref *refs, const ebm_ref *grads, ebm_ref factor)
+                       const ebm_ref *refs, ebm_ref *grads, ebm_ref factor)
 {
     ebm_graph *g = t->g;
-    ebm_ref rate = ebm_stage_read(&t->stage, "rate"), finite = EBM_NONE;
     ebm_ref count = ebm_add(g, t->step, ebm_scalar(g, EBM_I32, 1.0));
     ebm_ref number = ebm_cast(g, count, params->dtype);
     char name[EBM_NAME_SIZE];
     for (int64_t k = 0; k < params->n; k++) {
         ebm_ref grad = factor == EBM_ONE ? grads[k] : ebm_mul(g, grads[k], factor);
-        ebm_ref updated = update(t, ebm_name_join(name, prefix, params->at[k].name), rate,
-                                 number, refs[k], grad);
-        ebm_ref good = all_finite(g, updated);
-        finite = finite == EBM_NONE ? good : ebm_logical_and(g, finite, good);
+        grads[k] = update(t, ebm_name_join(name, prefix, params->at[k].name), t->rate, number,
+                          refs[k], grad);
     }
-    note(t, t->check, &t->n_checks, "parameter", finite);
+}
+
+static void write_norms(ebm_training *t, const char *prefix, ebm_ref norms)
+{
+    char name[EBM_NAME_SIZE];
+    ebm_shape shape = ebm_ref_shape(t->g, norms);
+    ebm_training_array(t, ebm_name_join(name, "metrics.norms", prefix),
+                       ebm_ref_dtype(t->g, norms), &shape);
+    ebm_stage_write(&t->stage, name, norms);
 }
 
 void ebm_training_descend(ebm_training *t, const ebm_params *params, const char *prefix,
@@ -203,13 +226,18 @@ void ebm_training_descend(ebm_training *t, const ebm_params *params, const char 
         return;
     }
     ebm_vjp(g, &loss, NULL, 1, refs, (int32_t)params->n, grads);
-    ebm_ref norms = squared_norms(g, grads, params->n);
-    ebm_ref norm = ebm_sqrt(g, ebm_sum_all(g, norms));
+    ebm_ref squares = gather(g, grads, params->n, squared_norm);
+    ebm_ref norm = ebm_sqrt(g, ebm_sum_all(g, squares)), norms = ebm_sqrt(g, squares);
     ebm_training_metric(t, "grad_norm", norm);
     ebm_training_check(t, "gradient", norms);
-    t->group[t->n_groups].params = params;
-    t->group[t->n_groups++].norms = norms;
     update_all(t, params, prefix, refs, grads, clip_factor(t, norm));
+    ebm_ref finite = gather(g, grads, params->n, all_finite);
+    note(t, t->check, &t->n_checks, "parameter", ebm_all(g, finite, EBM_ALL_AXES, false));
+    write_norms(t, prefix, norms);
+    t->group[t->n_groups].params = params;
+    t->group[t->n_groups].prefix = prefix;
+    t->group[t->n_groups].norms = norms;
+    t->group[t->n_groups++].finite = finite;
     ebm__free(grads);
 }
 
@@ -229,14 +257,17 @@ static ebm_ref first_bad_term(const ebm_training *t)
     return term;
 }
 
-/* The number, from 1 and through all groups, of the first parameter with a bad gradient; 0. */
+/* The number, from 1 and through all groups, of the first parameter with a bad gradient, or else
+ * with a bad new value; 0 if there is none. */
 static ebm_ref first_bad_param(const ebm_training *t)
 {
     ebm_graph *g = t->g;
     ebm_ref found = integer(g, 0), zero = integer(g, 0);
     int64_t before = 0;
     for (int32_t k = 0; k < t->n_groups; k++) {
-        ebm_ref bad = ebm_logical_not(g, ebm_isfinite(g, t->group[k].norms));
+        ebm_ref grads = ebm_logical_not(g, ebm_isfinite(g, t->group[k].norms));
+        ebm_ref values = ebm_logical_not(g, t->group[k].finite);
+        ebm_ref bad = ebm_select(g, ebm_any(g, grads, EBM_ALL_AXES, false), grads, values);
         ebm_ref at = ebm_argmax(g, ebm_cast(g, bad, EBM_I32), 0);
         ebm_ref here = ebm_logical_and(g, ebm_any(g, bad, EBM_ALL_AXES, false),
                                        ebm_equal(g, found, zero));
@@ -297,7 +328,8 @@ static void write_metrics(ebm_training *t, int64_t chunk)
 ebm_status ebm_training_close(ebm_training *t, int64_t chunk)
 {
     EBM_TRY(ebm_graph_status(t->g));
-    if (t->n_metrics > 0) write_metrics(t, chunk);
+    ebm_training_metric(t, "learning_rate", t->rate);
+    write_metrics(t, chunk);
     ebm_ref open = write_guard(t);
     ebm_training_commit(t, "step", ebm_add(t->g, t->step, integer(t->g, 1)));
     write_changes(t, open);

@@ -10,6 +10,7 @@
 #define EBM_ESTIMATORS_TRAINING_H
 
 #include "estimators/optimizer.h"
+#include "estimators/schedule.h"
 #include "networks/energy.h"
 #include "program/program.h"
 #include "samplers/sampler.h"
@@ -49,16 +50,21 @@ typedef struct ebm_training {
     ebm_params *params;         /* of the energy */
     ebm_ref *refs;              /* its parameters: "params.<name>" */
     ebm_ref x, key, step;       /* batch (B, ...); key of this step; its number, i32 */
+    ebm_ref rate;               /* learning rate of this step, () */
 
     /* What the functions below keep. */
     ebm_stage stage;
     const ebm_optimizer_kind *optimizer;
     const void *optimizer_options;
+    const ebm_schedule_kind *schedule;
+    const void *schedule_options;
     ebm_named_ref metric[EBM_TRAINING_MAX], check[EBM_TRAINING_MAX]; /* checks: bool () */
     int32_t n_metrics, n_checks;
     struct {
         const ebm_params *params;
-        ebm_ref norms; /* squared, of each gradient: (n,) */
+        const char *prefix;
+        ebm_ref norms;  /* of each gradient, (n,) */
+        ebm_ref finite; /* whether each parameter is, once updated, (n,) bool */
     } group[EBM_TRAINING_MAX];
     int32_t n_groups;
     struct ebm_training_change *changes;
@@ -81,14 +87,17 @@ void ebm_training_put(ebm_training *t, const char *name, ebm_ref slots, ebm_ref 
 
 /* One optimiser's update of the parameters "<prefix>.<name>", whose refs these are, down the
  * gradient of `loss` (), with their running average "ema.<prefix>.<name>" where it is in the
- * state.  Adds the metric "grad_norm" and the checks "gradient" and "parameter". */
+ * state.  Adds the metric "grad_norm", the checks "gradient" and "parameter", and the array
+ * "metrics.norms.<prefix>" (n,): the norm of each parameter's gradient at the last step, a bad
+ * one too.  `prefix` is a literal: it is kept. */
 void ebm_training_descend(ebm_training *t, const ebm_params *params, const char *prefix,
                           const ebm_ref *refs, ebm_ref loss);
 
 /* ---- for the trainer --------------------------------------------------------------------- */
 
-/* Reads x, key, step and refs from "batch.x", "key", "step", "params"; the pointers among the
- * fields above are set by the caller before. */
+/* Reads x, key, step, rate and refs from "batch.x", "key", "step", "rate" times "backoff" times
+ * the schedule, and "params"; the pointers among the fields above are set by the caller
+ * before. */
 ebm_status ebm_training_open(ebm_training *t);
 /* Puts the gate in front of all changes, counts the step, and writes the metrics to row
  * step mod chunk of "metrics.history" (chunk, n_metrics), which it adds. */

@@ -146,14 +146,18 @@ static const ebm_options *find_table(const char *family, const char *kind)
         const ebm_optimizer_kind *found = ebm_optimizer_find(kind);
         return found ? &found->options : NULL;
     }
+    if (strcmp(family, "schedule") == 0) {
+        const ebm_schedule_kind *found = ebm_schedule_find(kind);
+        return found ? &found->options : NULL;
+    }
     if (strcmp(family, "estimator") == 0) {
         const ebm_estimator_kind *found = ebm_estimator_find(kind);
         return found ? &found->options : NULL;
     }
     if (strcmp(family, "training") == 0) return &ebm_training_table;
     ebm_fail(EBM_VALUE,
-             "options: got family '%s', expected network, sampler, optimizer, estimator "
-             "or training",
+             "options: got family '%s', expected network, sampler, optimizer, schedule, "
+             "estimator or training",
              family);
     return NULL;
 }

@@ -2,9 +2,11 @@
 #include "estimators/trainer.h"
 
 #include "base/alloc.h"
+#include "ops/ops.h"
 #include "python/bound.h"
 #include "python/convert.h"
 #include "python/error.h"
+#include "python/graph.h"
 #include "python/options.h"
 #include "python/poll.h"
 #include "python/sampler.h"
@@ -28,7 +30,7 @@ static void trainer_dealloc(PyObject *object)
 typedef struct parts {
     ebm_network *network;
     ebm_sampler *sampler;
-    void *estimator_options, *optimizer_options;
+    void *estimator_options, *optimizer_options, *schedule_options;
 } parts;
 
 static void parts_free(parts *p)
@@ -37,6 +39,23 @@ static void parts_free(parts *p)
     ebm_sampler_free(p->sampler);
     ebm__free(p->estimator_options);
     ebm__free(p->optimizer_options);
+    ebm__free(p->schedule_options);
+}
+
+static int find_schedule(PyObject *self, ebm_trainer_spec *spec, parts *p, PyObject *schedule)
+{
+    const char *name;
+    PyObject *dict;
+    if (schedule == Py_None) return 0;
+    if (ebm__py_kind(schedule, &name, &dict) < 0) return -1;
+    spec->schedule = ebm_schedule_find(name);
+    if (!spec->schedule) {
+        ebm__py_raise(self, EBM_VALUE);
+        return -1;
+    }
+    p->schedule_options = ebm__py_options_new(self, dict, &spec->schedule->options);
+    spec->schedule_options = p->schedule_options;
+    return p->schedule_options ? 0 : -1;
 }
 
 static int find_kinds(PyObject *self, ebm_trainer_spec *spec, parts *p, PyObject *estimator,
@@ -62,7 +81,8 @@ unknown:
 }
 
 static int make_trainer(ebm_py_trainer *self, PyObject *network, PyObject *estimator,
-                        PyObject *optimizer, PyObject *sampler, PyObject *training)
+                        PyObject *optimizer, PyObject *sampler, PyObject *training,
+                        PyObject *schedule)
 {
     PyObject *object = (PyObject *)self;
     parts p = {0};
@@ -70,6 +90,7 @@ static int make_trainer(ebm_py_trainer *self, PyObject *network, PyObject *estim
     if (ebm__py_options(object, training, &ebm_training_table, &self->spec.training) < 0)
         goto done;
     if (find_kinds(object, &self->spec, &p, estimator, optimizer) < 0) goto done;
+    if (find_schedule(object, &self->spec, &p, schedule) < 0) goto done;
     p.network = ebm__py_network(object, network);
     if (!p.network) goto done;
     if (sampler != Py_None) p.sampler = ebm__py_sampler(object, sampler);
@@ -85,13 +106,14 @@ done:
 
 static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"network", "estimator", "optimizer", "sampler", "training",
-                            "shape",   "dtype",     "key",       NULL};
+    static char *names[] = {"network", "estimator", "optimizer", "sampler",  "training",
+                            "shape",   "dtype",     "key",       "schedule", NULL};
     PyObject *network, *estimator, *optimizer, *sampler, *training, *shape, *dtype, *key;
+    PyObject *schedule = Py_None;
     ebm_trainer_spec spec = {.device = ebm_device_cpu()};
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOO!OOO:Trainer", names, &network,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOO!OOO|O:Trainer", names, &network,
                                      &estimator, &optimizer, &sampler, &PyDict_Type, &training,
-                                     &shape, &dtype, &key))
+                                     &shape, &dtype, &key, &schedule))
         return NULL;
     if (ebm__py_shape(shape, &spec.row, "shape") < 0 || ebm__py_dtype(dtype, &spec.dtype) < 0 ||
         ebm__py_key(key, spec.key) < 0)
@@ -99,7 +121,7 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *keywo
     ebm_py_trainer *self = (ebm_py_trainer *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->spec = spec;
-    if (make_trainer(self, network, estimator, optimizer, sampler, training) == 0)
+    if (make_trainer(self, network, estimator, optimizer, sampler, training, schedule) == 0)
         return (PyObject *)self;
     Py_DECREF(self);
     return NULL;
@@ -281,8 +303,9 @@ static PyType_Slot slots[] = {
     EBM_PY_SLOT(Py_tp_new, trainer_new),
     EBM_PY_SLOT(Py_tp_dealloc, trainer_dealloc),
     {Py_tp_doc,
-     "Trainer(network, estimator, optimizer, sampler, training, shape, dtype, key)\n--\n\n"
-     "An estimator at work; each of the first four is (kind, options)."},
+     "Trainer(network, estimator, optimizer, sampler, training, shape, dtype, key, "
+     "schedule=None)\n--\n\n"
+     "An estimator at work; each of the first four, and the last, is (kind, options)."},
     {Py_tp_methods, methods},
     {Py_tp_getset, attributes},
     {0, NULL},
@@ -295,8 +318,38 @@ static PyType_Spec spec = {
     .slots = slots,
 };
 
+/* schedule_factor((kind, options), steps): what the learning rate is multiplied with, as a node. */
+static PyObject *schedule_factor(PyObject *module, PyObject *args)
+{
+    ebm_py_state *state = PyModule_GetState(module);
+    PyObject *pair, *object;
+    ebm_trainer_spec found = {0};
+    parts p = {0};
+    if (!PyArg_ParseTuple(args, "OO!:schedule_factor", &pair, state->node, &object))
+        return NULL;
+    ebm_py_node *steps = (ebm_py_node *)object;
+    if (!ebm__py_graph_get(state, (PyObject *)steps->graph)) return NULL;
+    PyObject *factor = NULL;
+    if (find_schedule(module, &found, &p, pair) == 0) {
+        ebm_graph *g = steps->graph->graph;
+        ebm_ref ref = ebm_schedule_build(found.schedule, found.schedule_options, g, steps->ref);
+        if (ref == EBM_ONE) ref = ebm_full_like(g, ebm_cast(g, steps->ref, EBM_F64), 1.0);
+        factor = ebm__py_node_new(steps->graph, ref, false);
+    }
+    parts_free(&p);
+    return factor;
+}
+
+static PyMethodDef functions[] = {
+    {"schedule_factor", schedule_factor, METH_VARARGS,
+     "schedule_factor($module, schedule, steps, /)\n--\n\n"
+     "What a schedule multiplies the learning rate with, for a traced array of steps."},
+    {0},
+};
+
 int ebm__py_add_trainer(PyObject *module)
 {
     ebm_py_state *state = PyModule_GetState(module);
-    return ebm__py_add_type(module, &spec, &state->trainer);
+    if (ebm__py_add_type(module, &spec, &state->trainer) < 0) return -1;
+    return PyModule_AddFunctions(module, functions);
 }

@@ -55,6 +55,7 @@ static ebm_status make_trainer(set_up *s, double rate, ebm_dtype dtype)
         .estimator = ebm_estimator_find("pcd"),
         .estimator_options = &s->options,
         .optimizer = ebm_optimizer_find("adam"),
+        .schedule = ebm_schedule_find("cosine"),
         .sampler = s->sampler,
         .row = EBM_DIMS(WIDTH),
         .dtype = dtype,
@@ -81,7 +82,7 @@ static bool state_is_finite(ebm_state *state)
 {
     for (int32_t i = 0; i < ebm_state_count(state); i++) {
         const ebm_tensor *tensor = ebm_state_tensor(state, i);
-        if (tensor->dtype != EBM_F32 || strcmp(ebm_state_name(state, i), "metrics.history") == 0)
+        if (tensor->dtype != EBM_F32 || strncmp(ebm_state_name(state, i), "metrics.", 8) == 0)
             continue;
         const float *value = tensor->data;
         for (int64_t k = 0; k < ebm_shape_size(&tensor->shape); k++)
@@ -102,11 +103,11 @@ TEST(trainer_counts_and_keeps_metrics)
     CHECK_OK(ebm_trainer_feed(s.trainer, &rows));
     CHECK_OK(ebm_trainer_run(s.trainer, STEPS, NULL));
     CHECK(ebm_trainer_steps(s.trainer) == STEPS && ebm_trainer_n_rows(s.trainer) == STEPS);
-    CHECK(ebm_trainer_n_metrics(s.trainer) == 5);
+    CHECK(ebm_trainer_n_metrics(s.trainer) == 6);
     CHECK(strcmp(ebm_trainer_metric(s.trainer, 0), "energy_data") == 0);
     const double *metrics = ebm_trainer_rows(s.trainer);
     for (int i = 0; i < STEPS; i++)
-        CHECK_CLOSE(metrics[5 * i] - metrics[5 * i + 1], metrics[5 * i + 2], 1e-5);
+        CHECK_CLOSE(metrics[6 * i] - metrics[6 * i + 1], metrics[6 * i + 2], 1e-5);
     const ebm_tensor *age = ebm_state_get(ebm_trainer_state(s.trainer), "buffer.age");
     for (int k = 0; k < 32; k++) CHECK(((int32_t *)age->data)[k] > 0);
     CHECK(state_is_finite(ebm_trainer_state(s.trainer)));
@@ -153,6 +154,30 @@ TEST(trainer_shuts_the_gate_on_a_bad_step)
     CHECK_STATUS(ebm_trainer_run(s.trainer, 1, NULL), EBM_NUMERIC);
     CHECK_OK(ebm_trainer_clear(s.trainer, (const uint32_t[]){7, 7}));
     CHECK_STATUS(ebm_trainer_run(s.trainer, STEPS, NULL), EBM_NUMERIC);
+    tear_down(&s);
+}
+
+/* Arrays written back take the rows of later steps with them. */
+TEST(trainer_goes_back_with_its_arrays)
+{
+    float data[ROWS * WIDTH];
+    ebm_rows rows = rows_of(data);
+    int32_t ten = 10;
+    set_up s = {0};
+    fill_rows(data);
+    CHECK_OK(make_parts(&s));
+    CHECK_OK(make_trainer(&s, 1e-3, EBM_F32));
+    CHECK_OK(ebm_trainer_feed(s.trainer, &rows));
+    CHECK_OK(ebm_trainer_run(s.trainer, STEPS, NULL));
+    double rate = ebm_trainer_rows(s.trainer)[6 * 10 + 5];
+    CHECK_CLOSE(rate, 0.5e-3 * (1.0 + cos(3.14159265358979 * 0.01)), 1e-10);
+    ebm_state *state = ebm_trainer_state(s.trainer);
+    CHECK_OK(ebm_state_write(state, ebm_state_find(state, "step"), &ten, sizeof ten));
+    CHECK_OK(ebm_trainer_clear(s.trainer, NULL));
+    CHECK(ebm_trainer_steps(s.trainer) == 10 && ebm_trainer_n_rows(s.trainer) == 10);
+    CHECK_OK(ebm_trainer_run(s.trainer, 5, NULL));
+    CHECK(ebm_trainer_steps(s.trainer) == 15 && ebm_trainer_n_rows(s.trainer) == 15);
+    CHECK(ebm_trainer_rows(s.trainer)[6 * 10 + 5] == rate);
     tear_down(&s);
 }
 

@@ -2,8 +2,7 @@
 
 Transformations of NumPy functions are here (``jit``, ``grad``, ``vjp``, ``jvp``, ``hvp``,
 ``repeat``); models, samplers and training are in the modules ``networks``, ``samplers``,
-``estimators``, with ``schedules``, ``datasets``, ``preprocessing`` and ``plots``.  Modules are
-imported when they are first used.
+``estimators``.  Modules are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from .transforms import grad, hvp, jit, jvp, repeat, stop_gradient, value_and_gr
 __version__ = "0.1.0"
 
 _MODULES = {
+    "callbacks",
     "datasets",
     "estimators",
     "functional",

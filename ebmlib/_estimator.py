@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _core
-from ._loop import Event, Fit, ShowProgress, Validation
+from ._loop import Event, Fit, Rollback, ShowProgress, Validation, lasting
 from ._params import Parameters
 from ._rows import check_rows, feature_names
+from .callbacks import callback_events
 from .errors import not_fitted
 from .networks import MLP, BoundNetwork, Network
 from .random import key
@@ -22,7 +24,6 @@ __all__ = ["EnergyEstimator"]
 
 Self = TypeVar("Self", bound="EnergyEstimator")
 
-_VOLATILE = ("batch", "metrics")  # above arrays that a step makes anew
 _HIDDEN = ("_trainer", "_made_of", "_row", "_key", "_saved")
 _NOISE_STEPS = 500  # CEBM: samples from noise
 
@@ -39,6 +40,7 @@ class EnergyEstimator(Parameters):
     energy_: BoundNetwork
     history_: dict[str, NDArray[Any]]
     n_steps_: int
+    stop_reason_: str | None
     _row: tuple[int, ...]
 
     def __init__(
@@ -61,6 +63,10 @@ class EnergyEstimator(Parameters):
         random_state: Any = None,
         verbose: int = 0,
         dtype: DTypeLike = "float32",
+        callbacks: Sequence[Any] | None = None,
+        on_divergence: str = "raise",
+        snapshot_every: int = 100,
+        max_rollbacks: int = 10,
     ) -> None:
         self.network = network
         self.sampler = sampler
@@ -79,6 +85,10 @@ class EnergyEstimator(Parameters):
         self.random_state = random_state
         self.verbose = verbose
         self.dtype = dtype
+        self.callbacks = callbacks
+        self.on_divergence = on_divergence
+        self.snapshot_every = snapshot_every
+        self.max_rollbacks = max_rollbacks
 
     # ---- fitting ----
 
@@ -101,9 +111,11 @@ class EnergyEstimator(Parameters):
         """
         return self._train(X, X_val, self.max_steps, fresh=not self.warm_start)
 
-    def partial_fit(self: Self, X: Any, y: Any = None, n_steps: int | None = None) -> Self:
+    def partial_fit(
+        self: Self, X: Any, y: Any = None, n_steps: int | None = None, X_val: Any = None
+    ) -> Self:
         """Go on from where the last call ended: ``n_steps``, or one pass over X."""
-        return self._train(X, None, n_steps, fresh=False)
+        return self._train(X, X_val, n_steps, fresh=False)
 
     def _train(self: Self, X: Any, X_val: Any, n_steps: int | None, fresh: bool) -> Self:
         who = type(self).__name__
@@ -115,17 +127,23 @@ class EnergyEstimator(Parameters):
         if n_steps is None:
             n_steps = -(-len(x) // self.batch_size)
         n_steps = whole(n_steps, f"{who}: max_steps", 0)
+        self._check_loop()
         trainer = self._start(x, feature_names(X)) if fresh else self._get_trainer()
         trainer.set_rate(self._schedule.rate)
         trainer.clear()
         trainer.feed(x)
         fit = Fit(self, trainer, x, val, n_steps)
-        try:
-            fit.run(self._events(fit))
-        finally:
-            self.history_ = fit.history()
-            self._store()
+        fit.run(self._events(fit))
         return self
+
+    def _check_loop(self) -> None:
+        who = type(self).__name__
+        if self.on_divergence not in ("raise", "rollback"):
+            raise ValueError(
+                f"{who}: on_divergence: got {self.on_divergence!r}, expected raise or rollback"
+            )
+        whole(self.snapshot_every, f"{who}: snapshot_every", 1)
+        whole(self.max_rollbacks, f"{who}: max_rollbacks", 0)
 
     def _start(self, x: NDArray[Any], names: NDArray[Any] | None) -> _core.Trainer:
         """The first data: bind the network, and forget what was learned before."""
@@ -206,8 +224,12 @@ class EnergyEstimator(Parameters):
     def _events(self, fit: Fit) -> list[Event]:
         """What acts in a fit, in this order where several act at one step."""
         events: list[Event] = []
-        if fit.val is not None:
-            events.append(Validation(fit))
+        validation = None if fit.val is None else Validation(fit)
+        if validation is not None:
+            events.append(validation)
+        if self.on_divergence == "rollback":
+            events.append(Rollback(fit, self.snapshot_every, self.max_rollbacks))
+        events += callback_events(self.callbacks, fit, validation)
         if self.verbose:
             events.append(ShowProgress(fit, self._shown, self.verbose))
         return events
@@ -317,12 +339,7 @@ class EnergyEstimator(Parameters):
         trainer = state.pop("_trainer", None)
         state.pop("_made_of", None)
         if trainer is not None:
-            arrays = trainer.get()
-            state["_saved"] = {
-                name: array
-                for name, array in arrays.items()
-                if name.partition(".")[0] not in _VOLATILE
-            }
+            state["_saved"] = lasting(trainer.get())
         return state
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +13,16 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._progress import Progress
+from .errors import DivergenceWarning, NumericalError
+from .random import fold_in
 
 if TYPE_CHECKING:
     from ._estimator import EnergyEstimator
 
-__all__ = ["Event", "Fit", "ShowProgress", "Validation"]
+__all__ = ["Event", "Fit", "Rollback", "ShowProgress", "Validation", "lasting"]
 
+_VOLATILE = ("batch", "metrics")  # above arrays that a step makes anew
+_SNAPSHOTS = 4  # that are kept for rollbacks
 _VALIDATIONS = 20  # in a fit
 _VALIDATION_ROWS = 1024
 
@@ -41,6 +47,10 @@ class Event:
     def poll(self, fit: Fit) -> None:
         """About every 50 ms in a run, between two steps; metrics may be read, arrays not."""
 
+    def rescue(self, fit: Fit, error: NumericalError) -> bool:
+        """A step was bad, and the state is that of the step before; True: it can go on."""
+        return False
+
     def undone(self, fit: Fit) -> None:
         """The steps after ``fit.step`` have been taken back."""
 
@@ -49,7 +59,7 @@ class Event:
         return {}
 
     def end(self, fit: Fit) -> None:
-        """After the last step, and after whatever else ended the fit."""
+        """After the last step, or whatever else ended the fit; the estimator is fitted."""
 
 
 class Fit:
@@ -94,9 +104,10 @@ class Fit:
         if self.reason is None:
             self.reason = reason
 
-    def metrics(self) -> dict[str, NDArray[Any]]:
-        """{name: values of the steps from ``first`` on}."""
-        return self.trainer.metrics(self._rows)
+    def metrics(self, since: int | None = None) -> dict[str, NDArray[Any]]:
+        """{name: values of the steps after ``since``}; None: of all in this fit."""
+        skipped = 0 if since is None else max(since - self.first, 0)
+        return self.trainer.metrics(self._rows + skipped)
 
     def latest(self) -> dict[str, float]:
         """{name: value at the last step}; empty before the first one."""
@@ -110,28 +121,62 @@ class Fit:
             _extend(history, new)
         return history
 
+    def snapshot(self) -> dict[str, NDArray[Any]]:
+        """Copies of all arrays that last, by their names."""
+        return lasting(self.trainer.get())
+
+    def go_back(self, snapshot: Mapping[str, NDArray[Any]]) -> None:
+        """To a state of this fit; the metrics of the steps after it are dropped."""
+        self.trainer.set(dict(snapshot))
+        self.trainer.clear()
+        for event in self.events:
+            event.undone(self)
+
     def run(self, events: Sequence[Event]) -> None:
-        """Train up to ``last``, or until a stop; each event acts where it wants to."""
+        """Train up to ``last``, or until a stop; each event acts where it wants to.
+
+        Whatever happens, the estimator is left fitted to the last whole step.
+        """
         self.events = events
+        with ExitStack() as ends:
+            try:
+                for event in events:
+                    event.begin(self)
+                    ends.callback(event.end, self)
+                while self.reason is None and self.step < self.last:
+                    self._advance()
+            finally:
+                self._store()
+
+    def _advance(self) -> None:
+        """Go on to where the next event acts, and let it."""
+        step = self.step
+        wanted = [(event.next(step), event) for event in self.events]
+        to = min([self.last, *(at for at, _ in wanted if at is not None)])
         try:
-            for event in events:
-                event.begin(self)
-            while self.reason is None and (step := self.step) < self.last:
-                wanted = [(event.next(step), event) for event in events]
-                to = min([at for at, _ in wanted if at is not None], default=self.last)
-                to = min(to, self.last)
-                self.trainer.run(to - step, self._poll)
-                for at, event in wanted:
-                    if at == self.step:
-                        event.act(self)
-        finally:
-            for event in events:
-                event.end(self)
+            self.trainer.run(to - step, self._poll)
+        except NumericalError as error:
+            if not any(event.rescue(self, error) for event in self.events):
+                raise
+            return
+        for at, event in wanted:
+            if at == self.step:
+                event.act(self)
+
+    def _store(self) -> None:
+        self.estimator.history_ = self.history()
+        self.estimator.stop_reason_ = self.reason
+        self.estimator._store()
 
     def _poll(self) -> bool:
         for event in self.events:
             event.poll(self)
         return self.reason is None
+
+
+def lasting(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Those of a trainer's arrays that a step does not make anew."""
+    return {k: a for k, a in arrays.items() if k.partition(".")[0] not in _VOLATILE}
 
 
 def _extend(history: dict[str, NDArray[Any]], new: Mapping[str, NDArray[Any]]) -> None:
@@ -163,7 +208,7 @@ class Validation(Event):
         n = fit.last - fit.first
         count = min(n, _VALIDATIONS)
         self._at = [fit.first + -(-n * k // count) for k in range(1, count + 1)]
-        self._found: list[tuple[int, float]] = []
+        self.found: list[tuple[int, float]] = []  # (step, gap)
 
     def next(self, step: int) -> int | None:
         index = bisect_right(self._at, step)
@@ -174,11 +219,74 @@ class Validation(Event):
         n = min(len(fit.x), len(fit.val), _VALIDATION_ROWS)
         energy = fit.estimator._store()
         gap = float(energy(fit.val[:n]).mean() - energy(fit.x[:n]).mean())
-        self._found.append((fit.step, gap))
+        self.found.append((fit.step, gap))
 
     def undone(self, fit: Fit) -> None:
-        self._found = [(step, gap) for step, gap in self._found if step <= fit.step]
+        self.found = [(step, gap) for step, gap in self.found if step <= fit.step]
 
     def history(self) -> dict[str, NDArray[Any]]:
-        steps, gaps = zip(*self._found, strict=True) if self._found else ((), ())
+        steps, gaps = zip(*self.found, strict=True) if self.found else ((), ())
         return {"val_step": np.array(steps, np.int64), "val_gap": np.array(gaps, np.float64)}
+
+
+class Rollback(Event):
+    """Keeps snapshots, and goes back to one after a bad step.
+
+    Of the snapshots, one every ``every`` steps, four last: the newest, and others that are up
+    to eight times as old.  A rollback uses up the newest, unless it is the only one, so that
+    the next goes further back if no progress was made in between.  The rate is halved and the
+    key changed each time.
+    """
+
+    def __init__(self, fit: Fit, every: int, limit: int) -> None:
+        self._first, self._every, self._limit = fit.first, every, limit
+        self._kept: dict[int, tuple[int, dict[str, NDArray[Any]]]] = {}
+        self._found: list[tuple[int, int, float]] = []  # (bad step, to, rate)
+
+    def begin(self, fit: Fit) -> None:
+        self.act(fit)
+
+    def next(self, step: int) -> int | None:
+        return step + self._every - (step - self._first) % self._every
+
+    def act(self, fit: Fit) -> None:
+        number = (fit.step - self._first) // self._every
+        slot = min(_zeros(number), _SNAPSHOTS - 1)
+        self._kept[slot] = fit.step, fit.snapshot()
+
+    def rescue(self, fit: Fit, error: NumericalError) -> bool:
+        if len(self._found) == self._limit:
+            return False
+        bad = fit.step + 1
+        slot, (to, snapshot) = max(self._kept.items(), key=lambda item: item[1][0])
+        if len(self._kept) > 1:
+            del self._kept[slot]
+        now = fit.trainer.get()
+        backoff = now["backoff"] / 2
+        # Steps are folded in as they are: a negative number is none of them.
+        key = fold_in(now["key"], -len(self._found) - 1)
+        fit.go_back(snapshot | {"key": key, "backoff": backoff})
+        rate = float(fit.estimator._schedule(to) * backoff)
+        self._found.append((bad, to, rate))
+        text = str(error).partition("; the arrays")[0]
+        warnings.warn(
+            f"{text}; went back to step {to}, with another key and a learning rate of {rate:g}",
+            DivergenceWarning,
+            stacklevel=2,
+        )
+        return True
+
+    def history(self) -> dict[str, NDArray[Any]]:
+        if not self._found:
+            return {}
+        steps, to, rates = zip(*self._found, strict=True)
+        return {
+            "rollback_step": np.array(steps, np.int64),
+            "rollback_to": np.array(to, np.int64),
+            "rollback_rate": np.array(rates, np.float64),
+        }
+
+
+def _zeros(number: int) -> int:
+    """How often two divides a number; of zero, more often than any."""
+    return (number & -number).bit_length() - 1 if number else 64

@@ -10,7 +10,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-__all__ = ["DeviceError", "NotFittedError", "NumericalError", "ShapeError", "StateError"]
+__all__ = [
+    "DeviceError",
+    "DivergenceWarning",
+    "NotFittedError",
+    "NumericalError",
+    "ShapeError",
+    "StateError",
+]
 
 
 class ShapeError(ValueError):
@@ -27,6 +34,10 @@ class DeviceError(RuntimeError):
 
 class NumericalError(ArithmeticError):
     """A value that should be finite is not; the message names the step and the term."""
+
+
+class DivergenceWarning(UserWarning):
+    """A training run diverged and was taken back; the message names the step and the term."""
 
 
 class NotFittedError(ValueError, AttributeError):

@@ -14,6 +14,7 @@ Ctrl-C stops it between two steps and leaves the estimator fitted to the last wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import DTypeLike, NDArray
@@ -62,14 +63,28 @@ class CD(EnergyEstimator):
     random_state : int, numpy.random.Generator or None
     verbose : int, default 0
     dtype : {"float32", "float64"}
+    callbacks : sequence or None
+        Functions ``f(est, step, metrics)`` and objects, called between steps; see
+        ``ebmlib.callbacks``.
+    on_divergence : {"raise", "rollback"}, default "raise"
+        What to do when a loss, gradient, parameter or sample is not finite: raise
+        ``NumericalError``, or go back to a snapshot and on from there with another key and
+        half the learning rate (with a ``DivergenceWarning``).
+    snapshot_every : int, default 100
+        Steps between two snapshots in memory; four of them last.
+    max_rollbacks : int, default 10
+        In a fit; the next bad step raises.
 
     Attributes
     ----------
     energy_ : BoundNetwork
     history_ : dict of arrays
         For each step: energy_data, energy_samples, gap, loss, grad_norm, learning_rate; with
-        X_val also val_step, val_gap.
+        X_val also val_step, val_gap.  For each rollback: rollback_step (the bad one),
+        rollback_to, rollback_rate; the rows of the steps that were undone are gone.
     n_steps_, n_features_in_ : int
+    stop_reason_ : str or None
+        Why the last fit ended early, if it did.
 
     Examples
     --------
@@ -104,10 +119,12 @@ class PCD(EnergyEstimator):
         As in `CD`.
     ema, batch_size, max_steps, image_shape, warm_start, random_state, verbose, dtype
         As in `CD`.
+    callbacks, on_divergence, snapshot_every, max_rollbacks
+        As in `CD`.
 
     Attributes
     ----------
-    energy_, history_, n_steps_, n_features_in_
+    energy_, history_, n_steps_, n_features_in_, stop_reason_
         As in `CD`.
     buffer_ : array (used, ...)
         The kept chains that have been used.
@@ -149,6 +166,10 @@ class PCD(EnergyEstimator):
         random_state: Any = None,
         verbose: int = 0,
         dtype: DTypeLike = "float32",
+        callbacks: Sequence[Any] | None = None,
+        on_divergence: str = "raise",
+        snapshot_every: int = 100,
+        max_rollbacks: int = 10,
     ) -> None:
         super().__init__(
             network,
@@ -168,6 +189,10 @@ class PCD(EnergyEstimator):
             random_state=random_state,
             verbose=verbose,
             dtype=dtype,
+            callbacks=callbacks,
+            on_divergence=on_divergence,
+            snapshot_every=snapshot_every,
+            max_rollbacks=max_rollbacks,
         )
         self.buffer_size = buffer_size
         self.reinit = reinit

@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "callbacks",
     "datasets",
+    "diagnosis",
     "estimators",
     "functional",
     "networks",

@@ -14,6 +14,7 @@ from ._loop import Event, Fit, Rollback, ShowProgress, Validation, lasting
 from ._params import Parameters
 from ._rows import check_rows, feature_names
 from .callbacks import callback_events
+from .diagnosis import Report, diagnose
 from .errors import not_fitted
 from .networks import MLP, BoundNetwork, Network
 from .random import key
@@ -291,6 +292,23 @@ class EnergyEstimator(Parameters):
         n_steps = default if n_steps is None else n_steps
         x = np.asarray(self._sampler.sample(energy, x0, n_steps, random_state=rng))
         return x.reshape(n, -1) if self.image_shape is not None else x
+
+    def diagnose(self, X: Any = None) -> Report:
+        """What is wrong with the fit: findings with their figures and cures.
+
+        Parameters
+        ----------
+        X : array (n_samples, ...) or None
+            Rows to compare chains and energies with.  None: the last batch of the training,
+            which an estimator that was unpickled has not; checks that need it are left out.
+
+        Returns
+        -------
+        `ebmlib.diagnosis.Report`
+            True if there is a warning or an error; printed as text.
+        """
+        self._fitted()
+        return diagnose(self, X)
 
     def _starts(self, n: int, init: Any, rng: np.random.Generator) -> tuple[NDArray[Any], int]:
         """(starts, default number of steps)."""

@@ -5,6 +5,7 @@ every step, and of objects with methods named as in `Callback`.  The estimator t
 fitted to the step they are told of, so ``est.energy(X)`` and ``est.sample(n)`` work; its
 ``history_`` has the rows of this fit from ``on_end`` on.  Callbacks do not change the bits of
 training.  Each call cuts the run in C: one that is wanted now and then says so by ``every``.
+Steps that a rollback has undone come again.
 
 `StopTraining` ends the fit.  Any other exception ends it too, and is raised; the estimator is
 fitted to the last whole step then.

@@ -207,6 +207,7 @@ static void update_all(ebm_training *t, const ebm_params *params, const char *pr
 static void write_norms(ebm_training *t, const char *prefix, ebm_ref norms)
 {
     char name[EBM_NAME_SIZE];
+    if (norms == EBM_POISON) return;
     ebm_shape shape = ebm_ref_shape(t->g, norms);
     ebm_training_array(t, ebm_name_join(name, "metrics.norms", prefix),
                        ebm_ref_dtype(t->g, norms), &shape);

@@ -13,7 +13,7 @@ from . import _core
 from ._loop import Event, Fit, Rollback, ShowProgress, Validation, lasting
 from ._params import Parameters
 from ._rows import check_rows, feature_names
-from .callbacks import callback_events
+from .callbacks import callback_events, check_callbacks
 from .diagnosis import Report, diagnose
 from .errors import not_fitted
 from .networks import MLP, BoundNetwork, Network
@@ -129,6 +129,7 @@ class EnergyEstimator(Parameters):
             n_steps = -(-len(x) // self.batch_size)
         n_steps = whole(n_steps, f"{who}: max_steps", 0)
         self._check_loop()
+        check_callbacks(who, self.callbacks, val is not None)
         trainer = self._start(x, feature_names(X)) if fresh else self._get_trainer()
         trainer.set_rate(self._schedule.rate)
         trainer.clear()

@@ -108,6 +108,9 @@ class Callback:
     def on_end(self, est: EnergyEstimator) -> None:
         """After the last step, also one that failed: ``history_`` is complete."""
 
+    def _check(self, validated: bool) -> None:
+        """ValueError for bad options; validated: there are held-out rows."""
+
     def _event(self, fit: Fit, validation: Validation | None) -> Event:
         return _Calls(self, fit, validation)
 
@@ -116,7 +119,8 @@ class EarlyStopping(Parameters, Callback):
     """Ends a fit that overfits: needs ``fit(X, X_val=...)``.
 
     ``val_gap`` is the mean energy of held-out rows minus that of training rows: by how many
-    nats training rows are more likely on average, for log Z drops out.
+    nats training rows are more likely on average, for log Z drops out.  Means over n rows of
+    each differ by chance, with the deviation std(E) sqrt(2 / n).
 
     Parameters
     ----------
@@ -146,11 +150,15 @@ class EarlyStopping(Parameters, Callback):
         self.tolerance = tolerance
         self.restore_best = restore_best
 
+    def _check(self, validated: bool) -> None:
+        if not validated:
+            raise ValueError(
+                "EarlyStopping: X_val: got None, expected held-out rows: fit(X, X_val=)"
+            )
+        whole(self.patience, "EarlyStopping: patience", 1)
+
     def _event(self, fit: Fit, validation: Validation | None) -> Event:
-        who = type(self).__name__
-        if validation is None:
-            raise ValueError(f"{who}: X_val: got None, expected held-out rows: fit(X, X_val=)")
-        whole(self.patience, f"{who}: patience", 1)
+        assert validation is not None
         return _StopEarly(self, validation)
 
 
@@ -238,14 +246,14 @@ class _Calls(Event):
         self._step = callback if _is_function(callback) else self._own("on_step")
         self._epoch = self._own("on_epoch")
         self._validated = self._own("on_validation") if validation is not None else None
-        self._every = whole(getattr(callback, "every", 1), f"{callback!r}: every", 1)
+        self._every = int(getattr(callback, "every", 1))
         self._rows = len(fit.x)
         self._batch = min(fit.estimator.batch_size, self._rows)
         self._epoch_began = fit.first
 
     def _own(self, name: str) -> Callable[..., Any] | None:
-        inherited = getattr(type(self._callback), name, None) is getattr(Callback, name)
         method: Callable[..., Any] | None = getattr(self._callback, name, None)
+        inherited = getattr(method, "__func__", None) is getattr(Callback, name)
         return None if inherited else method
 
     def begin(self, fit: Fit) -> None:
@@ -305,27 +313,32 @@ def _is_function(callback: Any) -> bool:
     return callable(callback) and not hasattr(callback, "on_step")
 
 
-def callback_events(
-    callbacks: Iterable[Any] | None, fit: Fit, validation: Validation | None
-) -> list[Event]:
-    """The events of an estimator's callbacks."""
-    who = type(fit.estimator).__name__
+def check_callbacks(who: str, callbacks: Any, validated: bool) -> None:
+    """ValueError unless these are callbacks that a fit can call, with held-out rows or not."""
     if callbacks is None:
-        return []
+        return
     if not isinstance(callbacks, list | tuple):
         raise ValueError(f"{who}: callbacks: got {callbacks!r}, expected a list of callbacks")
-    events = []
     hooks = [name for name in vars(Callback) if name.startswith("on_")]
     for callback in callbacks:
-        if isinstance(callback, Callback):
-            events.append(callback._event(fit, validation))
-        elif not isinstance(callback, type) and (
-            callable(callback) or any(hasattr(callback, name) for name in hooks)
-        ):
-            events.append(_Calls(callback, fit, validation))
-        else:
+        known = callable(callback) or any(hasattr(callback, name) for name in hooks)
+        if isinstance(callback, type) or not known:
             raise ValueError(
                 f"{who}: callbacks: got {callback!r}, expected f(est, step, metrics) or an "
                 f"object with some of {', '.join(hooks)}"
             )
-    return events
+        whole(getattr(callback, "every", 1), f"{callback!r}: every", 1)
+        if isinstance(callback, Callback):
+            callback._check(validated)
+
+
+def callback_events(
+    callbacks: Iterable[Any] | None, fit: Fit, validation: Validation | None
+) -> list[Event]:
+    """The events of an estimator's callbacks."""
+    return [
+        callback._event(fit, validation)
+        if isinstance(callback, Callback)
+        else _Calls(callback, fit, validation)
+        for callback in callbacks or ()
+    ]

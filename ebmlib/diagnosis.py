@@ -1,7 +1,13 @@
 """What is wrong with a fit: findings with their figures and cures.
 
 ``est.diagnose()`` looks at the history of a fitted estimator, at its arrays and gradients, and
-at a few chains that it walks; it changes nothing and prints nothing.
+at a few chains that it walks; it changes nothing and prints nothing.  The codes of findings:
+
+- error: diverged, exploding_gap, exploding_gradient (not finite), coupled_rows;
+- warning: negative_gap, saturated_chains, stuck_chains, far_chains, low_acceptance,
+  young_buffer, exploding_gradient (growing), vanishing_gradient, data_noise, overfitting,
+  low_learning_rate, collapsed_energy;
+- info: rollbacks, high_acceptance, old_buffer, temperature.
 
 >>> import numpy as np
 >>> from ebmlib import estimators, networks, samplers

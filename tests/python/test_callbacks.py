@@ -246,9 +246,11 @@ def test_csv_logger_writes_what_history_has(rows, tmp_path):
     ],
 )
 def test_bad_callbacks_say_why(given, message, rows):
-    est = small().set_params(callbacks=given)
+    est = small().fit(rows)
+    before = est.energy(rows)
     with pytest.raises(ValueError, match=message):
-        est.fit(rows)
+        est.set_params(callbacks=given).fit(rows)
+    np.testing.assert_array_equal(est.energy(rows), before)
 
 
 def test_bad_patience_says_why(rows):

@@ -132,6 +132,8 @@ def test_validations_are_spread_over_the_run(rows):
     est = small(max_steps=50).fit(rows, X_val=rows[:10])
     assert len(est.history_["val_step"]) == 20
     assert est.history_["val_step"][[0, -1]].tolist() == [3, 50]
+    est.partial_fit(rows, n_steps=2, X_val=rows[:10])
+    assert est.history_["val_step"][-3:].tolist() == [50, 51, 52]
     few = small(max_steps=3).fit(rows, X_val=rows[:10])
     assert few.history_["val_step"].tolist() == [1, 2, 3]
 

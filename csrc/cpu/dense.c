@@ -129,11 +129,15 @@ static double flops_of(const ebm__dense_product *p)
            (double)ebm__dense_taps(&p->x) * (double)p->x.depth * (double)p->columns;
 }
 
+/* Tasks begin at even rows: dot tiles sum even and odd rows in different orders, and a row's bits
+ * should not depend on how many rows there are. */
 static job cut_rows(const ebm__dense_product *p)
 {
     job work = {.product = p, .all_rows = ebm__dense_pixels(&p->x), .parts = 1};
     work.flops = flops_of(p);
     cut(&work, BLOCK, 32);
+    work.rows += work.rows % 2;
+    work.ranges = ceil_div(work.all_rows, work.rows);
     return work;
 }
 

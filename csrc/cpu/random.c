@@ -192,8 +192,8 @@ typedef struct draw {
     stream stream;
     filler fill;
     char *out;
-    int64_t n;
-    bool widen; /* to f64 */
+    int64_t n, first; /* elements; the group they begin with */
+    bool widen;       /* to f64 */
 } draw;
 
 /* At most AT_ONCE groups, the last one perhaps not whole, or of f64: by way of the stack. */
@@ -201,7 +201,7 @@ static void draw_on_stack(const draw *d, int64_t start, int64_t n)
 {
     uint32_t words[AT_ONCE * GROUP];
     float x[AT_ONCE * GROUP];
-    d->fill(&d->stream, start / GROUP, (n + GROUP - 1) / GROUP, words);
+    d->fill(&d->stream, d->first + start / GROUP, (n + GROUP - 1) / GROUP, words);
     if (!d->widen) {
         memcpy(d->out + start * (int64_t)sizeof *words, words, (size_t)n * sizeof *words);
         return;
@@ -220,7 +220,8 @@ static void draw_chunk(void *context, int64_t task)
         if (d->widen || n % GROUP)
             draw_on_stack(d, start, n);
         else
-            d->fill(&d->stream, start / GROUP, n / GROUP, (uint32_t *)(void *)d->out + start);
+            d->fill(&d->stream, d->first + start / GROUP, n / GROUP,
+                    (uint32_t *)(void *)d->out + start);
     }
 }
 
@@ -240,7 +241,8 @@ static stream stream_of(const ebm_kernel_args *args, uint32_t purpose, uint32_t 
     return s;
 }
 
-/* The key whose words are the first two of the block (data, 0, 0, FOLD_IN). */
+/* The key whose words are the first two of the block (data, 0, 0, FOLD_IN), with the same
+ * row. */
 static ebm_status fold_in(const ebm_kernel_args *args)
 {
     EBM_CHECK(args->n_in == 2 && args->n_out == 1);
@@ -252,6 +254,27 @@ static ebm_status fold_in(const ebm_kernel_args *args)
     store_words(first, word[0]);
     store_words(second, word[1]);
     memcpy(args->out[0].data, (const uint32_t[]){first[0], second[0]}, 2 * sizeof data);
+    if (args->in[0].shape[0] == 3)
+        memcpy((uint32_t *)args->out[0].data + 2, (const uint32_t *)args->in[0].data + 2,
+               sizeof data);
+    return EBM_OK;
+}
+
+/* The group that a draw begins with: that of the key's row, if it has one. */
+static ebm_status first_group(const ebm_kernel_args *args, int64_t *group)
+{
+    const ebm_view *key = &args->in[0], *out = &args->out[0];
+    int32_t row;
+    *group = 0;
+    if (key->shape[0] != 3 || out->shape[0] == 0) return EBM_OK;
+    memcpy(&row, (const int32_t *)key->data + 2, sizeof row);
+    int64_t before = row * (size_of(out) / out->shape[0]);
+    if (row < 0 || before % GROUP)
+        return ebm_fail(EBM_VALUE,
+                        "random: row %d of the key: got %lld elements before it, "
+                        "expected a multiple of %d",
+                        (int)row, (long long)before, (int)GROUP);
+    *group = before / GROUP;
     return EBM_OK;
 }
 
@@ -265,6 +288,7 @@ ebm_status EBM_CPU(random)(const ebm_kernel_args *args)
               .out = args->out[0].data,
               .n = size_of(&args->out[0]),
               .widen = args->out[0].dtype == EBM_F64};
+    EBM_TRY(first_group(args, &d.first));
     switch (args->op) {
     case EBM_OP_bits: d.fill = fill_bits; break;
     case EBM_OP_uniform: d.fill = fill_uniform; break;

@@ -154,7 +154,9 @@ ebm_ref ebm_sort(ebm_graph *g, ebm_ref x, int axis);
 
 /* ---- random numbers (random.c) ----------------------------------------------------------------- */
 
-/* Each drawing site gives its own purpose, so that two draws with one key differ. */
+/* Each drawing site gives its own purpose, so that two draws with one key differ.  A key is i32
+ * (2,), or (3,): the third word is a row r, kept by fold_in, and a draw (n, ...) is then rows r ..
+ * r + n - 1 of the draw without it.  Elements before row r must be a multiple of 64. */
 ebm_ref ebm_fold_in(ebm_graph *g, ebm_ref key, ebm_ref data);
 ebm_ref ebm_fold_in_constant(ebm_graph *g, ebm_ref key, int32_t data);
 ebm_ref ebm_random_bits(ebm_graph *g, ebm_ref key, int32_t purpose, const ebm_shape *shape);

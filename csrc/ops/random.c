@@ -8,7 +8,8 @@ static ebm_status expect_key(const ebm_candidate *c)
 {
     ebm_dtype dtype = ebm_ref_dtype(c->graph, c->in[0]);
     ebm_shape shape = ebm_ref_shape(c->graph, c->in[0]);
-    if (dtype == EBM_I32 && shape.rank == 1 && shape.dim[0] == 2) return EBM_OK;
+    if (dtype == EBM_I32 && shape.rank == 1 && (shape.dim[0] == 2 || shape.dim[0] == 3))
+        return EBM_OK;
     char text[128];
     return ebm_fail(EBM_SHAPE, "%s: key: got %s %s, expected i32 (2,)", ebm_op_get(c->op)->name,
                     ebm_dtype_name(dtype), ebm_shape_text(&shape, text, sizeof text));
@@ -26,6 +27,9 @@ static ebm_status shape_behind(const ebm_candidate *c, int32_t at, ebm_shape *sh
             return ebm_fail(EBM_SHAPE, "%s: impossible shape %s", ebm_op_get(c->op)->name,
                             ebm_shape_text(shape, text, sizeof text));
         }
+    if (shape->rank == 0 && ebm_ref_shape(c->graph, c->in[0]).dim[0] == 3)
+        return ebm_fail(EBM_SHAPE, "%s: a key with a row: got a scalar draw, expected rows",
+                        ebm_op_get(c->op)->name);
     return EBM_OK;
 }
 

@@ -377,6 +377,53 @@ TEST(random_fold_in)
     everywhere(check_fold_in, NULL);
 }
 
+/* `rows` rows of 3 normals from row `row` on; the status. */
+static ebm_status draw_from_row(const int32_t *key, int32_t row, int64_t rows, float *to)
+{
+    int32_t words[3] = {key[0], key[1], row};
+    ebm_shape key_shape = EBM_DIMS(3), shape = EBM_DIMS(rows, 3);
+    ebm_view in = ebm_view_of(words, EBM_I32, &key_shape);
+    ebm_view out = ebm_view_of(to, EBM_F32, &shape);
+    const int64_t attr[] = {EBM_F32, 5, 2, rows, 3};
+    ebm_kernel_args args = {.op = EBM_OP_normal,
+                            .n_in = 1,
+                            .n_out = 1,
+                            .in = &in,
+                            .out = &out,
+                            .attr = attr,
+                            .n_attr = 5};
+    return ebm_device_cpu()->run(ebm_device_cpu(), &args);
+}
+
+static void check_rows(void *unused)
+{
+    enum { ROWS = 3000 };
+    static float all[ROWS * 3], part[ROWS * 3];
+    (void)unused;
+    draw_floats(EBM_OP_normal, some_keys[1], 5, EBM_F32, ROWS * 3, all);
+    for (int32_t row = 0; row < ROWS; row += 64 * 7)
+        for (int64_t rows = 1; rows <= ROWS - row; rows = 3 * rows + 1) {
+            CHECK_OK(draw_from_row(some_keys[1], row, rows, part));
+            CHECK(memcmp(part, all + row * 3, (size_t)rows * 12) == 0);
+        }
+    CHECK_STATUS(draw_from_row(some_keys[1], 63, 1, part), EBM_VALUE);
+    CHECK_STATUS(draw_from_row(some_keys[1], -64, 1, part), EBM_VALUE);
+    /* fold_in keeps the row. */
+    int32_t words[3] = {1, 2, 640}, data = 9, folded[3], want[2];
+    ebm_shape three = EBM_DIMS(3), scalar = EBM_SCALAR;
+    ebm_view in[2] = {ebm_view_of(words, EBM_I32, &three), ebm_view_of(&data, EBM_I32, &scalar)};
+    ebm_view out = ebm_view_of(folded, EBM_I32, &three);
+    ebm_kernel_args args = {.op = EBM_OP_fold_in, .n_in = 2, .n_out = 1, .in = in, .out = &out};
+    CHECK_OK(ebm_device_cpu()->run(ebm_device_cpu(), &args));
+    fold_in(words, data, want);
+    CHECK(memcmp(folded, want, sizeof want) == 0 && folded[2] == 640);
+}
+
+TEST(random_rows_of_a_key)
+{
+    everywhere(check_rows, NULL);
+}
+
 static double correlation(const float *x, const float *y, int64_t n)
 {
     double sum = 0;

@@ -14,6 +14,7 @@ from . import errors
 from ._array import Array
 from ._core import num_threads, set_num_threads
 from ._numpy import supported_functions
+from ._profile import profile
 from .transforms import grad, hvp, jit, jvp, repeat, stop_gradient, value_and_grad, vjp
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ __all__ = [
     "jit",
     "jvp",
     "num_threads",
+    "profile",
     "repeat",
     "set_num_threads",
     "stop_gradient",

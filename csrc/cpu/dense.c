@@ -392,6 +392,23 @@ void EBM_CPU(dense_rows)(const ebm__dense_product *product)
     EBM_CPU(dense_spread)(work.flops, n_tasks(&work), task, &work);
 }
 
+size_t EBM_CPU(dense_packed)(const ebm__dense_product *p)
+{
+    enum { WIDEST_PANEL = 128 }; /* bytes: of AVX-512 */
+    if (uses_dots(p) || p->batch != 1) return 0;
+    int64_t size = p->dtype == EBM_F64 ? 8 : 4, panel = WIDEST_PANEL / size;
+    return (size_t)(ceil_div(p->columns, panel) * WIDEST_PANEL) *
+           (size_t)(ebm__dense_taps(&p->x) * p->x.depth);
+}
+
+void EBM_CPU(dense_pack)(const ebm__dense_product *p, void *to)
+{
+    if (p->dtype == EBM_F64)
+        pack_all_f64(p, to);
+    else
+        pack_all_f32(p, to);
+}
+
 static bool columns_empty(const ebm__dense_product *p)
 {
     return p->batch == 0 || p->columns == 0 || ebm__dense_taps(&p->x) * p->x.depth == 0;

@@ -43,6 +43,7 @@ typedef struct ebm__dense_product {
     int64_t b_tap_h, b_tap_w; /* rows: from tap to tap along each axis */
     int64_t b_k, b_j;         /* from k (rows) or p (columns) to the next, from j to the next */
                               /* one of the two is 1 */
+    const void *packed;       /* rows: all of B as dense_pack leaves it, batch 1; NULL: not */
     void *c;                  /* j is contiguous */
     int64_t c_image;          /* rows: from image to image */
     int64_t c_h, c_w; /* from pixel to pixel (rows) or tap to tap (columns) along each axis */
@@ -67,6 +68,11 @@ static inline int64_t ebm__dense_taps(const ebm__dense_windows *x)
  * that the function beside asks for, which does not look at data. */
 void EBM_CPU(dense_rows)(const ebm__dense_product *product);
 void EBM_CPU(dense_columns)(const ebm__dense_product *product, void *scratch);
+
+/* B of a product `rows`, panel by panel, and its bytes on any instruction set; 0 if the product
+ * reads B as it is. */
+size_t EBM_CPU(dense_packed)(const ebm__dense_product *product);
+void EBM_CPU(dense_pack)(const ebm__dense_product *product, void *to);
 size_t EBM_CPU(dense_columns_scratch)(const ebm__dense_product *product);
 
 /* Channel by channel: C[p][k] = sum over t of X[p][t][k] B[t][k], and C[t][k] = sum over p of

@@ -21,19 +21,30 @@
 #define DECLARE_BASELINE(family) EBM_CPU_DECLARE(family, baseline)
 #define MEMBERS_BASELINE(family) MEMBERS(family, baseline)
 EBM_CPU_FAMILIES(DECLARE_BASELINE)
-static const ebm_cpu_table table_baseline = {.isa = "baseline",
-                                             EBM_CPU_FAMILIES(MEMBERS_BASELINE)};
+EBM_CPU_DECLARE_EXTRAS(baseline)
+static const ebm_cpu_table table_baseline = {
+    .isa = "baseline",
+    EBM_CPU_FAMILIES(MEMBERS_BASELINE).matmul_packed = ebm__cpu_matmul_packed_baseline,
+    .peak = ebm__cpu_peak_baseline};
 
 #if defined(EBM_HAVE_X86_ISAS)
 #define DECLARE_AVX2(family) EBM_CPU_DECLARE(family, avx2)
 #define MEMBERS_AVX2(family) MEMBERS(family, avx2)
 EBM_CPU_FAMILIES(DECLARE_AVX2)
-static const ebm_cpu_table table_avx2 = {.isa = "avx2", EBM_CPU_FAMILIES(MEMBERS_AVX2)};
+EBM_CPU_DECLARE_EXTRAS(avx2)
+static const ebm_cpu_table table_avx2 = {
+    .isa = "avx2",
+    EBM_CPU_FAMILIES(MEMBERS_AVX2).matmul_packed = ebm__cpu_matmul_packed_avx2,
+    .peak = ebm__cpu_peak_avx2};
 
 #define DECLARE_AVX512(family) EBM_CPU_DECLARE(family, avx512)
 #define MEMBERS_AVX512(family) MEMBERS(family, avx512)
 EBM_CPU_FAMILIES(DECLARE_AVX512)
-static const ebm_cpu_table table_avx512 = {.isa = "avx512", EBM_CPU_FAMILIES(MEMBERS_AVX512)};
+EBM_CPU_DECLARE_EXTRAS(avx512)
+static const ebm_cpu_table table_avx512 = {
+    .isa = "avx512",
+    EBM_CPU_FAMILIES(MEMBERS_AVX512).matmul_packed = ebm__cpu_matmul_packed_avx512,
+    .peak = ebm__cpu_peak_avx512};
 #endif
 
 static const ebm_cpu_table *_Atomic in_use; /* NULL: not chosen yet */
@@ -159,6 +170,7 @@ static ebm_status cpu_sync(const ebm_device *device)
 static ebm_op_family family_of(int32_t op)
 {
     if (op == EBM_OP_REGION) return EBM_FAMILY_ELEMENTWISE;
+    if (op == EBM_OP_PACK) return EBM_FAMILY_MATMUL;
     if (op < 0 || op >= EBM_OP_COUNT) return EBM_FAMILY_STRUCTURE;
     return ebm_op_get((ebm_op)op)->family;
 }
@@ -183,6 +195,14 @@ static size_t cpu_scratch(const ebm_device *device, const ebm_kernel_args *args)
     return 0;
 }
 
+static size_t cpu_packed(const ebm_device *device, const ebm_kernel_args *args)
+{
+    (void)device;
+    const ebm_cpu_table *table = NULL;
+    if (args->op != EBM_OP_matmul || get_table(&table) != EBM_OK) return 0;
+    return table->matmul_packed(args);
+}
+
 static ebm_status cpu_run(const ebm_device *device, const ebm_kernel_args *args)
 {
     (void)device;
@@ -203,6 +223,14 @@ static ebm_status cpu_run(const ebm_device *device, const ebm_kernel_args *args)
     return ebm_fail(EBM_UNSUPPORTED, "cpu: op %d has no kernel", (int)args->op);
 }
 
+static ebm_status cpu_peak(const ebm_device *device, double *flops, double *bytes)
+{
+    (void)device;
+    const ebm_cpu_table *table = NULL;
+    EBM_TRY(get_table(&table));
+    return table->peak(flops, bytes);
+}
+
 const ebm_device *ebm_device_cpu(void)
 {
     static const ebm_device cpu = {
@@ -213,8 +241,10 @@ const ebm_device *ebm_device_cpu(void)
         .to_device = cpu_copy,
         .to_host = cpu_copy,
         .scratch = cpu_scratch,
+        .packed = cpu_packed,
         .run = cpu_run,
         .sync = cpu_sync,
+        .peak = cpu_peak,
     };
     return &cpu;
 }

@@ -33,6 +33,8 @@ typedef struct ebm_cpu_table {
     size_t (*family##_scratch)(const ebm_kernel_args *args);
     EBM_CPU_FAMILIES(EBM_CPU_MEMBER)
 #undef EBM_CPU_MEMBER
+    size_t (*matmul_packed)(const ebm_kernel_args *args); /* see tensor/device.h */
+    ebm_status (*peak)(double *flops, double *bytes);     /* a second */
 } ebm_cpu_table;
 
 /* Prototypes of one instruction set. */
@@ -40,9 +42,14 @@ typedef struct ebm_cpu_table {
     ebm_status EBM_CPU_JOIN(ebm__cpu_##family, isa)(const ebm_kernel_args *args);       \
     size_t EBM_CPU_JOIN(ebm__cpu_##family##_scratch, isa)(const ebm_kernel_args *args);
 
+#define EBM_CPU_DECLARE_EXTRAS(isa)                                                        \
+    size_t EBM_CPU_JOIN(ebm__cpu_matmul_packed, isa)(const ebm_kernel_args *args);         \
+    ebm_status EBM_CPU_JOIN(ebm__cpu_peak, isa)(double *flops, double *bytes);
+
 #ifdef EBM_ISA
 #define EBM_CPU_DECLARE_HERE(family) EBM_CPU_DECLARE(family, EBM_ISA)
 EBM_CPU_FAMILIES(EBM_CPU_DECLARE_HERE)
+EBM_CPU_DECLARE_EXTRAS(EBM_ISA)
 #endif
 
 #endif

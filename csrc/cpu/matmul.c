@@ -121,14 +121,40 @@ static bool is_strips(const matmul *p)
 
 size_t EBM_CPU(matmul_scratch)(const ebm_kernel_args *args)
 {
+    if (args->op == EBM_OP_PACK) return 0;
     matmul p = read_args(args);
     if (!p.ta || is_strips(&p) || is_tiny(&p)) return 0;
     ebm__dense_product product = product_of(&p);
     return EBM_CPU(dense_columns_scratch)(&product);
 }
 
+size_t EBM_CPU(matmul_packed)(const ebm_kernel_args *args)
+{
+    matmul p = read_args(args);
+    if (args->in[1].rank != 2 || p.ta || p.batch != 1 || is_tiny(&p) || p.a != args->in[0].data)
+        return 0;
+    ebm__dense_product product = product_of(&p);
+    return EBM_CPU(dense_packed)(&product);
+}
+
+/* B alone, (K, N) or (N, K) if tb. */
+static void run_pack(const ebm_kernel_args *args)
+{
+    const ebm_view *b = &args->in[0];
+    bool tb = args->attr[2] != 0;
+    matmul p = {.dtype = b->dtype, .tb = tb, .batch = 1, .m = 1, .b = b->data};
+    p.k = b->shape[tb ? 1 : 0];
+    p.n = b->shape[tb ? 0 : 1];
+    ebm__dense_product product = product_of(&p);
+    EBM_CPU(dense_pack)(&product, args->out[0].data);
+}
+
 ebm_status EBM_CPU(matmul)(const ebm_kernel_args *args)
 {
+    if (args->op == EBM_OP_PACK) {
+        run_pack(args);
+        return EBM_OK;
+    }
     if (args->op != EBM_OP_matmul || !ebm_dtype_is_float((ebm_dtype)args->out[0].dtype))
         return ebm_fail(EBM_UNSUPPORTED, "matmul: no kernel for op %d of %s", (int)args->op,
                         ebm_dtype_name((ebm_dtype)args->out[0].dtype));
@@ -136,6 +162,7 @@ ebm_status EBM_CPU(matmul)(const ebm_kernel_args *args)
     bool wide = p.dtype == EBM_F64;
     double flops = 2.0 * (double)p.batch * (double)p.m * (double)p.n * (double)p.k;
     ebm__dense_product product = product_of(&p);
+    if (args->n_attr > 2) product.packed = p.b;
     if (is_tiny(&p))
         EBM_CPU(dense_spread)(flops, (p.batch + GROUP - 1) / GROUP, wide ? tiny_f64 : tiny_f32,
                               &p);

@@ -23,10 +23,12 @@ static const ebm_op_info op_table[EBM_OP_COUNT] = {
 };
 
 static const ebm_op_info region_info = {"region", EBM_KIND_NON, EBM_FAMILY_ELEMENTWISE, -1};
+static const ebm_op_info pack_info = {"pack", EBM_KIND_NON, EBM_FAMILY_MATMUL, 1};
 
 const ebm_op_info *ebm_op_get(ebm_op op)
 {
-    return op < EBM_OP_COUNT ? &op_table[op] : &region_info;
+    if (op < EBM_OP_COUNT) return &op_table[op];
+    return op == EBM_OP_PACK ? &pack_info : &region_info;
 }
 
 ebm_op ebm_op_find(const char *name)

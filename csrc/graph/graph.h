@@ -30,7 +30,8 @@ typedef enum ebm_op {
 #define SPECIAL(id, n, family) EBM_OP_##id,
 #include "graph/ops.def"
     EBM_OP_COUNT,
-    EBM_OP_REGION = EBM_OP_COUNT /* a fused elementwise region: plans and devices only */
+    EBM_OP_REGION = EBM_OP_COUNT, /* a fused elementwise region: plans and devices only */
+    EBM_OP_PACK /* the right operand of a product laid out for its kernel: likewise */
 } ebm_op;
 
 typedef enum ebm_op_kind {

@@ -6,9 +6,17 @@
 
 /* ---- activations ------------------------------------------------------------------------------- */
 
+/* Slopes are grafted on where the formula's own derivative would keep more than one array. */
+
+/* y' = s + y (1 - s), y'' = s (1 - s) (2 + x (1 - 2 s)). */
 ebm_ref ebm_swish(ebm_graph *g, ebm_ref x)
 {
-    return ebm_mul(g, x, ebm_sigmoid(g, x));
+    ebm_ref s = ebm_sigmoid(g, x), y = ebm_mul(g, x, s);
+    ebm_ref rest = ebm_sub(g, ebm_scalar_like(g, s, 1.0), s);
+    ebm_ref slope = ebm_add(g, s, ebm_mul(g, y, rest));
+    ebm_ref bend = ebm_shift(g, ebm_mul(g, x, ebm_sub(g, rest, s)), 2.0);
+    ebm_ref second = ebm_mul(g, ebm_mul(g, s, rest), bend);
+    return ebm_graft(g, y, x, ebm_graft(g, slope, x, second));
 }
 
 ebm_ref ebm_relu(ebm_graph *g, ebm_ref x)
@@ -18,8 +26,10 @@ ebm_ref ebm_relu(ebm_graph *g, ebm_ref x)
 
 ebm_ref ebm_leaky_relu(ebm_graph *g, ebm_ref x, double slope)
 {
+    ebm_ref one = ebm_full_like(g, x, 1.0), low = ebm_full_like(g, x, slope);
     ebm_ref positive = ebm_less(g, ebm_scalar_like(g, x, 0.0), x);
-    return ebm_select(g, positive, x, ebm_scale(g, x, slope));
+    ebm_ref y = ebm_select(g, positive, x, ebm_scale(g, x, slope));
+    return ebm_graft(g, y, x, ebm_select(g, positive, one, low));
 }
 
 /* expm1 sees only x <= 0, so the side not taken cannot overflow. */
@@ -33,7 +43,9 @@ ebm_ref ebm_elu(ebm_graph *g, ebm_ref x, double alpha)
 ebm_ref ebm_gelu(ebm_graph *g, ebm_ref x)
 {
     ebm_ref cdf = ebm_scale(g, ebm_shift(g, ebm_erf(g, ebm_scale(g, x, sqrt(0.5))), 1.0), 0.5);
-    return ebm_mul(g, x, cdf);
+    ebm_ref bell = ebm_exp(g, ebm_scale(g, ebm_square(g, x), -0.5));
+    ebm_ref slope = ebm_add(g, cdf, ebm_mul(g, x, ebm_scale(g, bell, 0.3989422804014327)));
+    return ebm_graft(g, ebm_mul(g, x, cdf), x, slope);
 }
 
 /* ---- softmax ----------------------------------------------------------------------------------- */

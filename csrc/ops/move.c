@@ -118,6 +118,16 @@ static ebm_status infer_iota(const ebm_candidate *c, ebm_dtype *dtype, ebm_shape
     return EBM_OK;
 }
 
+static ebm_status infer_graft(const ebm_candidate *c, ebm_dtype dtype, const ebm_shape *shape)
+{
+    EBM_CHECK(c->n_in == 3 && ebm_dtype_is_float(dtype));
+    for (int32_t i = 1; i < 3; i++) {
+        ebm_shape with = ebm_ref_shape(c->graph, c->in[i]);
+        EBM_CHECK(ebm_ref_dtype(c->graph, c->in[i]) == dtype && ebm_shape_equal(&with, shape));
+    }
+    return EBM_OK;
+}
+
 ebm_status ebm__infer_move(const ebm_candidate *c, ebm_dtype *dtype, ebm_shape *shape)
 {
     if (c->op == EBM_OP_iota) return infer_iota(c, dtype, shape);
@@ -125,6 +135,7 @@ ebm_status ebm__infer_move(const ebm_candidate *c, ebm_dtype *dtype, ebm_shape *
     *dtype = ebm_ref_dtype(c->graph, c->in[0]);
     *shape = ebm_ref_shape(c->graph, c->in[0]);
     switch (c->op) {
+    case EBM_OP_graft: return infer_graft(c, *dtype, shape);
     case EBM_OP_broadcast: return infer_broadcast(c, shape);
     case EBM_OP_reshape: return infer_reshape(c, shape);
     case EBM_OP_permute: return infer_permute(c, shape);
@@ -352,6 +363,12 @@ ebm_ref ebm_stop(ebm_graph *g, ebm_ref x)
     return ebm__push(g, EBM_OP_stop, &x, 1, NULL, 0);
 }
 
+ebm_ref ebm_graft(ebm_graph *g, ebm_ref y, ebm_ref x, ebm_ref slope)
+{
+    const ebm_ref in[] = {y, x, slope};
+    return ebm__push(g, EBM_OP_graft, in, 3, NULL, 0);
+}
+
 /* ---- rules ------------------------------------------------------------------------------------- */
 
 ebm_ref ebm__rule_broadcast(ebm_graph *g, const ebm_node *node, int32_t i, ebm_ref ct)
@@ -412,4 +429,15 @@ ebm_ref ebm__rule_mark(ebm_graph *g, const ebm_node *node, int32_t i, ebm_ref ct
 {
     (void)g, (void)node, (void)i;
     return ct;
+}
+
+ebm_ref ebm__vjp_graft(ebm_graph *g, const ebm_node *node, ebm_ref y, int32_t i, ebm_ref ct)
+{
+    (void)y;
+    return i == 1 ? ebm_mul(g, ct, node->in[2]) : EBM_NONE;
+}
+
+ebm_ref ebm__jvp_graft(ebm_graph *g, const ebm_node *node, ebm_ref y, int32_t i, ebm_ref t)
+{
+    return ebm__vjp_graft(g, node, y, i, t);
 }

@@ -82,6 +82,10 @@ ebm_ref ebm_concat(ebm_graph *g, const ebm_ref *x, int32_t n, int axis);
 ebm_ref ebm_flip(ebm_graph *g, ebm_ref x, int axis);
 ebm_ref ebm_mark(ebm_graph *g, ebm_ref x); /* a fresh name for x */
 ebm_ref ebm_stop(ebm_graph *g, ebm_ref x);
+/* y, with the derivative `slope` in x, element by element, in place of that of its formula: one
+ * array to keep where the formula's derivative would need several.  slope is graph code of x, and
+ * is differentiated in its turn.  All three of one shape and dtype. */
+ebm_ref ebm_graft(ebm_graph *g, ebm_ref y, ebm_ref x, ebm_ref slope);
 
 /* ---- index (index.c) --------------------------------------------------------------------------- */
 

@@ -190,6 +190,26 @@ static ebm_status emit_finish(ebm__block *b, int32_t k, int32_t position)
 
 /* ---- nodes and regions ------------------------------------------------------------------------- */
 
+static ebm_status emit_pack(ebm__block *b, const ebm__vertex *v, int32_t position)
+{
+    ebm_node node = ebm_graph_node(b->graph, v->ref);
+    const ebm__read *read = &b->read[v->first_read];
+    ebm__store *store = &b->store[v->store];
+    ebm__value value = ebm__read_value(b, read);
+    ebm__operand in = ebm__operand_of(b, read->ref, &value);
+    EBM_TRY(place_store(b, store, position));
+    ebm_shape bytes = EBM_DIMS(store->size);
+    ebm__operand out = {.view = ebm_view_of(NULL, store->dtype, &bytes), .place = store->place};
+    int64_t attr[EBM__PRODUCT_ATTRS] = {node.op};
+    memcpy(attr + 1, node.attr, (size_t)node.n_attr * sizeof *attr);
+    ebm_node pack = {.op = EBM_OP_PACK,
+                     .dtype = store->dtype,
+                     .n_in = 1,
+                     .n_attr = 1 + node.n_attr,
+                     .attr = attr};
+    return add_node_kernel(b, &pack, &in, &out, position);
+}
+
 static ebm_status emit_kernel(ebm__block *b, const ebm__vertex *v, int32_t position)
 {
     ebm__store *store = &b->store[v->store];
@@ -214,6 +234,13 @@ static ebm_status emit_kernel(ebm__block *b, const ebm__vertex *v, int32_t posit
     if (store->size == 0) return EBM_OK;
     ebm__operand out = {.view = ebm_view_of(NULL, node.dtype, &node.shape),
                         .place = store->place};
+    int64_t attr[EBM__PRODUCT_ATTRS];
+    int32_t right = v->n_read > 1 ? b->read[v->first_read + 1].store : EBM__CONSTANT;
+    if (right != EBM__CONSTANT && b->store[right].packed) {
+        memcpy(attr, node.attr, (size_t)node.n_attr * sizeof *attr);
+        attr[node.n_attr++] = 1;
+        node.attr = attr;
+    }
     return add_node_kernel(b, &node, in, &out, position);
 }
 
@@ -399,10 +426,34 @@ static ebm_status bind_all(ebm__block *b, loop_draft *l)
     return EBM_OK;
 }
 
-static ebm_status emit_loop(ebm__block *b, const ebm__vertex *v, int32_t position)
+/* Turns that carry nothing on may run beside one another, where the host's threads run kernels. */
+static bool has_lanes(const ebm__block *b, const ebm_body *body)
+{
+    const ebm__compiler *c = b->c;
+    return c->fuse && !c->in_lanes && c->device->host_memory && body->n_carry == 0 && body->n > 1;
+}
+
+static ebm_status open_lanes(const loop_draft *l, ebm__loop *loop)
+{
+    ebm__compiler *c = l->body.c;
+    int32_t buffer;
+    EBM_TRY(ebm__cursor_add(c, &buffer, (ebm__place){.buffer = 0}, 0));
+    loop->lane = c->block_base[l->body.id] = c->buffer[buffer].base;
+    c->in_lanes = true;
+    return EBM_OK;
+}
+
+static void close_lanes(ebm__compiler *c, const ebm__loop *loop, const ebm__range *range)
+{
+    c->in_lanes = false;
+    if (range->arena_bytes > c->lane_bytes) c->lane_bytes = range->arena_bytes;
+    if (loop->n > c->lane_turns) c->lane_turns = loop->n;
+}
+
+static ebm_status compile_loop(ebm__block *b, const ebm__vertex *v, const ebm__repeat *r,
+                               int32_t position)
 {
     ebm__compiler *c = b->c;
-    const ebm__repeat *r = &b->needs.repeat[b->needs.repeat_at[v->ref] - 1];
     const ebm_body *body = &r->body;
     loop_draft l = {.r = r, .v = v, .position = position};
     l.input = ebm__pool_alloc(&c->temp, ebm_graph_n_inputs(body->graph), sizeof *l.input);
@@ -416,18 +467,40 @@ static ebm_status emit_loop(ebm__block *b, const ebm__vertex *v, int32_t positio
                           .target = l.target,
                           .input = l.input};
     EBM_TRY(ebm__block_add(c, &l.body.id));
-    ebm__loop loop = {.n = body->n, .reverse = body->reverse, .first_cursor = (int32_t)c->n_cursor};
+    ebm__loop loop = {.n = body->n, .reverse = body->reverse};
+    bool lanes = has_lanes(b, body);
+    if (lanes) EBM_TRY(open_lanes(&l, &loop));
+    loop.first_cursor = (int32_t)c->n_cursor;
     EBM_TRY(bind_all(b, &l));
     loop.n_cursor = (int32_t)c->n_cursor - loop.first_cursor;
     ebm__range range;
     EBM_TRY(ebm__block_compile(&l.body, &range));
-    EBM_TRY(new_buffer(b, &c->block_buffer[l.body.id], range.arena_bytes, position, position));
+    if (lanes)
+        close_lanes(c, &loop, &range);
+    else
+        EBM_TRY(new_buffer(b, &c->block_buffer[l.body.id], range.arena_bytes, position, position));
     loop.first = range.first;
     loop.body = range.body;
     loop.end = range.end;
     EBM_TRY(ebm__pool_grow(&c->temp, &c->loop, &c->loop_capacity, c->n_loop + 1, sizeof *c->loop));
     c->loop[c->n_loop] = loop;
     return add_step(b, ~(int32_t)c->n_loop++);
+}
+
+static ebm_status emit_loop(ebm__block *b, const ebm__vertex *v, int32_t position)
+{
+    ebm__compiler *c = b->c;
+    const ebm__repeat *r = &b->needs.repeat[b->needs.repeat_at[v->ref] - 1];
+    ebm__rows rows = {.graph = NULL};
+    if (c->fuse && !c->in_lanes && c->device->host_memory)
+        EBM_TRY(ebm__rows_cut(&rows, &c->temp, r));
+    if (!rows.graph) return compile_loop(b, v, r, position);
+    ebm__repeat cut = *r;
+    cut.body = rows.body;
+    cut.in[0] = false;
+    ebm_status status = compile_loop(b, v, &cut, position);
+    ebm_graph_free(rows.graph);
+    return status;
 }
 
 /* ---- blocks ------------------------------------------------------------------------------------ */
@@ -440,6 +513,7 @@ static ebm_status emit(ebm__block *b, int32_t position)
     case EBM__KERNEL: return emit_kernel(b, v, position);
     case EBM__ELEMENT: return emit_region(b, cluster, position);
     case EBM__COPY: return emit_copy(b, v, position);
+    case EBM__PACK: return emit_pack(b, v, position);
     case EBM__LOOP: return emit_loop(b, v, position);
     case EBM__FINISH: return emit_finish(b, v->out, position);
     }
@@ -460,8 +534,11 @@ ebm_status ebm__block_add(ebm__compiler *c, int32_t *id)
 {
     EBM_TRY(ebm__pool_grow(&c->temp, &c->block_buffer, &c->block_capacity, c->n_block + 1,
                            sizeof *c->block_buffer));
+    EBM_TRY(ebm__pool_grow(&c->temp, &c->block_base, &c->block_base_capacity, c->n_block + 1,
+                           sizeof *c->block_base));
     *id = (int32_t)c->n_block++;
     c->block_buffer[*id] = -1;
+    c->block_base[*id] = 0;
     return EBM_OK;
 }
 

@@ -104,6 +104,12 @@ static void settle_empty(ebm__repeat *r)
     for (int32_t k = 0; k < r->body.n_carry; k++) r->in[1 + k] = r->item[k];
 }
 
+/* Of a graft only the value counts. */
+static int32_t n_reads(const ebm_node *node)
+{
+    return node->op == EBM_OP_graft ? 1 : node->n_in;
+}
+
 static ebm_status mark_node(ebm__needs *s, ebm_ref ref, bool *asked)
 {
     ebm_node node = ebm_graph_node(s->graph, ref);
@@ -117,7 +123,7 @@ static ebm_status mark_node(ebm__needs *s, ebm_ref ref, bool *asked)
         r->item[k] = true;
         return mark(s, repeat);
     }
-    for (int32_t i = 0; i < node.n_in; i++) EBM_TRY(mark(s, node.in[i]));
+    for (int32_t i = 0; i < n_reads(&node); i++) EBM_TRY(mark(s, node.in[i]));
     return EBM_OK;
 }
 
@@ -231,7 +237,7 @@ static ebm_status sort(ebm__needs *s, const ebm_ref *outs, int32_t n_out)
             ebm_node node = ebm_graph_node(s->graph, ref);
             ebm_ref in = EBM_POISON;
             if (!next[ref]) next[ref] = 1;
-            while (in == EBM_POISON && next[ref] <= node.n_in) {
+            while (in == EBM_POISON && next[ref] <= n_reads(&node)) {
                 in = operand(s, &node, ref, next[ref]++ - 1);
                 if (next[in]) in = EBM_POISON;
             }

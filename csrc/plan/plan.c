@@ -9,22 +9,24 @@
 
 /* ---- freezing ---------------------------------------------------------------------------------- */
 
-/* Where the arena of a block begins in the arena of the plan. */
-static int64_t origin_of(const ebm__compiler *c, int32_t block)
+/* Where the arena of a block begins. */
+static ebm__spot origin_of(const ebm__compiler *c, int32_t block)
 {
-    int64_t origin = 0;
+    int64_t offset = 0;
     for (int32_t at = c->block_buffer[block]; at >= 0; at = c->block_buffer[block]) {
-        origin += c->buffer[at].offset;
+        offset += c->buffer[at].offset;
         block = c->buffer[at].block;
     }
-    return origin;
+    return (ebm__spot){.base = c->block_base[block], .offset = offset};
 }
 
 static ebm__spot spot_of(const ebm__compiler *c, ebm__place place)
 {
     const ebm__buffer *buffer = &c->buffer[place.buffer];
     if (buffer->base != 0) return (ebm__spot){.base = buffer->base, .offset = place.offset};
-    return (ebm__spot){.offset = origin_of(c, buffer->block) + buffer->offset + place.offset};
+    ebm__spot spot = origin_of(c, buffer->block);
+    spot.offset += buffer->offset + place.offset;
+    return spot;
 }
 
 static void *keep_copy(ebm__pool *pool, const void *array, int64_t n, size_t size)
@@ -83,9 +85,9 @@ static ebm_status freeze(ebm_plan *plan, const ebm__compiler *c, const ebm__rang
         const ebm__draft_kernel *draft = &c->kernel[k];
         plan->kernel[k] = (ebm__kernel){.args = draft->args,
                                         .first_view = draft->first_view,
-                                        .scratch = -1};
+                                        .scratch = {.base = -1}};
         if (draft->scratch >= 0)
-            plan->kernel[k].scratch = spot_of(c, (ebm__place){.buffer = draft->scratch}).offset;
+            plan->kernel[k].scratch = spot_of(c, (ebm__place){.buffer = draft->scratch});
     }
     for (int32_t k = 0; k < plan->n_cursor; k++)
         plan->cursor[k] = (ebm__cursor){.origin = spot_of(c, c->cursor[k].origin),
@@ -93,6 +95,8 @@ static ebm_status freeze(ebm_plan *plan, const ebm__compiler *c, const ebm__rang
     plan->first_step = range->body;
     plan->end_step = range->end;
     plan->arena_bytes = (size_t)range->arena_bytes;
+    plan->lane_bytes = (size_t)c->lane_bytes;
+    plan->lane_turns = c->lane_turns;
     plan->kernels_a_run = count_kernels(plan, plan->first_step, plan->end_step);
     return freeze_patches(plan, c);
 }

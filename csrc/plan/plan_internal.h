@@ -42,7 +42,7 @@ typedef struct ebm__spot {
 typedef struct ebm__kernel {
     ebm_kernel_args args; /* in, out and scratch are filled in by a workspace */
     int32_t first_view;   /* of n_in + n_out views */
-    int64_t scratch;      /* offset in the arena; -1: none */
+    ebm__spot scratch;    /* base -1: none */
 } ebm__kernel;
 
 /* A pointer that moves along a stacked array, one row a step. */
@@ -51,10 +51,13 @@ typedef struct ebm__cursor {
     int64_t row; /* bytes */
 } ebm__cursor;
 
-/* Steps are numbers of kernels, or ~number of a loop. */
+/* Steps are numbers of kernels, or ~number of a loop.  Turns that carry nothing on may run in
+ * *lanes*, beside one another: each lane has an arena of its own for the body, whose base is
+ * `lane`, and a thread takes one turn after another through a lane. */
 typedef struct ebm__loop {
     int64_t n;
     bool reverse;
+    int32_t lane;             /* 0: one turn after another */
     int32_t first, body, end; /* steps first .. body-1 run once, body .. end-1 in every turn */
     int32_t first_cursor, n_cursor;
 } ebm__loop;
@@ -89,6 +92,8 @@ struct ebm_plan {
     int32_t first_step, end_step; /* of the root */
     int64_t kernels_a_run;
     size_t arena_bytes;
+    size_t lane_bytes; /* of the largest loop with lanes */
+    int64_t lane_turns;
 };
 
 /* ---- the compiler ------------------------------------------------------------------------------ */
@@ -127,8 +132,11 @@ typedef struct ebm__compiler {
     int32_t n_external; /* bases of inputs and outputs, and the arena's */
     ebm__buffer *buffer;
     int64_t n_buffer, buffer_capacity;
-    int32_t *block_buffer; /* where the arena of each block lies in its parent; -1: the root */
-    int64_t n_block, block_capacity;
+    int32_t *block_buffer; /* where the arena of each block lies in its parent; -1: in none */
+    int32_t *block_base;   /* the base of an arena that lies in none */
+    int64_t n_block, block_capacity, block_base_capacity;
+    bool in_lanes; /* compiling the body of a loop with lanes */
+    int64_t lane_bytes, lane_turns;
     ebm__draft_kernel *kernel;
     int64_t n_kernel, kernel_capacity;
     ebm_view *view;
@@ -199,6 +207,7 @@ typedef struct ebm__store {
     int32_t out;  /* the output that is written here at once; -1: none */
     int32_t last; /* position of its last read */
     bool kept;    /* read by an output */
+    bool packed;  /* an operand as EBM_OP_PACK leaves it */
     int32_t first_reader, n_reader;
 } ebm__store;
 
@@ -206,6 +215,7 @@ typedef enum ebm__vertex_kind {
     EBM__KERNEL,  /* a node with a kernel of its own */
     EBM__ELEMENT, /* an elementwise node, part of a region */
     EBM__COPY,    /* a value made contiguous */
+    EBM__PACK,    /* the right operand of the product `ref`, laid out */
     EBM__LOOP,    /* a repeat */
     EBM__FINISH,  /* a value copied to an output */
 } ebm__vertex_kind;
@@ -234,6 +244,7 @@ typedef struct ebm__after {
     int32_t vertex, next;
 } ebm__after;
 
+enum { EBM__PRODUCT_ATTRS = 12 }; /* of a product, at most, and one more */
 enum { EBM__REGION_INPUTS = 24, EBM__REGION_MEMBERS = 200 };
 
 typedef struct ebm__region_draft {
@@ -328,6 +339,15 @@ int64_t ebm__search_push_before(ebm__block *block, int64_t n, int32_t cluster);
 
 /* The region that clusters a and b (or a == b) make together; false if it breaks a limit. */
 bool ebm__region_assemble(ebm__block *block, ebm__region_draft *draft, int32_t a, int32_t b);
+
+/* rows.c: a loop over rows that do not talk to each other as a loop over blocks of rows around it, if
+ * that can be done and pays: a body of one turn with the same inputs (xs as captured ones) and
+ * results, in a graph of its own (NULL if not), which the caller frees. */
+typedef struct ebm__rows {
+    ebm_graph *graph;
+    ebm_body body;
+} ebm__rows;
+ebm_status ebm__rows_cut(ebm__rows *out, ebm__pool *pool, const ebm__repeat *r);
 
 /* schedule.c */
 ebm_status ebm__block_schedule(ebm__block *block);

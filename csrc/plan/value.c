@@ -195,6 +195,7 @@ static bool is_view(const ebm__block *b, ebm_op op)
     switch (op) {
     case EBM_OP_reshape:
     case EBM_OP_mark:
+    case EBM_OP_graft:
     case EBM_OP_stop: return true;
     case EBM_OP_broadcast:
     case EBM_OP_permute:
@@ -231,7 +232,7 @@ static ebm_status value_of_view(ebm__block *b, ebm_ref ref, const ebm_node *node
             set_whole(b, ref, store);
         }
         return EBM_OK;
-    default: return EBM_OK; /* mark, stop */
+    default: return EBM_OK; /* mark, graft, stop */
     }
 }
 
@@ -287,6 +288,40 @@ static ebm_status value_of_repeat(ebm__block *b, ebm_ref ref, const ebm_node *no
     return EBM_OK;
 }
 
+/* The operand of a loop's product that is the same in every turn is laid out once: *store is where
+ * the product `ref` finds it then. */
+static ebm_status pack_operand(ebm__block *b, ebm_ref ref, const ebm_node *node, int32_t *store)
+{
+    const ebm_device *device = b->c->device;
+    ebm_shape x = ebm_ref_shape(b->graph, node->in[0]), w = ebm_ref_shape(b->graph, node->in[1]);
+    ebm_view in[] = {ebm_view_of(NULL, node->dtype, &x), ebm_view_of(NULL, node->dtype, &w)};
+    ebm_view out = ebm_view_of(NULL, node->dtype, &node->shape);
+    ebm_kernel_args args = {.op = node->op,
+                            .n_in = 2,
+                            .n_out = 1,
+                            .in = in,
+                            .out = &out,
+                            .attr = node->attr,
+                            .n_attr = node->n_attr};
+    size_t bytes = device->packed(device, &args);
+    if (bytes == 0) return EBM_OK;
+    for (int64_t v = 0; v < b->n_vertex; v++) {
+        ebm_node other = ebm_graph_node(b->graph, b->vertex[v].ref);
+        if (b->vertex[v].kind == EBM__PACK && other.in[1] == node->in[1] &&
+            other.op == node->op && memcmp(other.attr, node->attr, sizeof(int64_t[2])) == 0) {
+            *store = b->vertex[v].store;
+            return EBM_OK;
+        }
+    }
+    int32_t from = *store, at;
+    int64_t size = (int64_t)(bytes / ebm_dtype_size(node->dtype));
+    EBM_TRY(add_store(b, store, (int32_t)b->n_vertex, node->dtype, size));
+    b->store[*store].packed = true;
+    ebm__vertex pack = {.kind = EBM__PACK, .ref = ref, .store = *store, .out = -1, .fixed = true};
+    EBM_TRY(add_vertex(b, &at, &pack));
+    return add_read(b, node->in[1], from);
+}
+
 /* Elementwise nodes read values as they are, other kernels want them contiguous. */
 static ebm_status value_of_kernel(ebm__block *b, ebm_ref ref, const ebm_node *node)
 {
@@ -295,13 +330,20 @@ static ebm_status value_of_kernel(ebm__block *b, ebm_ref ref, const ebm_node *no
     int32_t store;
     b->fixed[ref] = is_fixed(b, node, NULL);
     for (int32_t i = 0; i < node->n_in && !strided; i++) EBM_TRY(solid(b, node->in[i], &store));
+    bool packs = b->turns && b->c->fuse && node->op == EBM_OP_matmul && !b->fixed[ref] &&
+                 b->fixed[node->in[1]];
+    int32_t right = packs ? b->value[node->in[1]].store : -1;
+    if (packs) {
+        EBM_TRY(solid(b, node->in[1], &right));
+        EBM_TRY(pack_operand(b, ref, node, &right));
+    }
     EBM_TRY(add_filler(b, &store, element ? EBM__ELEMENT : EBM__KERNEL, ref));
     set_whole(b, ref, store);
     for (int32_t i = 0; i < node->n_in; i++) {
         ebm_ref in = node->in[i];
         int32_t from = b->value[in].store;
         if (!strided) EBM_TRY(solid(b, in, &from));
-        EBM_TRY(add_read(b, in, from));
+        EBM_TRY(add_read(b, in, packs && i == 1 ? right : from));
     }
     return EBM_OK;
 }

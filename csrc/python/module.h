@@ -34,6 +34,7 @@
     X(node)             \
     X(builders)         \
     X(plan)             \
+    X(profile)          \
     X(testing)          \
     X(options)          \
     X(bound)            \
@@ -45,6 +46,7 @@
     X(graph)            \
     X(node)             \
     X(plan)             \
+    X(profile)          \
     X(bound)            \
     X(chain)            \
     X(trainer)

@@ -20,9 +20,16 @@ struct ebm_device {
 
     /* Scratch bytes that `run` will need for these arguments (data pointers are not looked at). */
     size_t (*scratch)(const ebm_device *device, const ebm_kernel_args *args);
+    /* Bytes of the right operand of this product as its kernel would rather have it; 0: as it is.
+     * EBM_OP_PACK lays it out (in: the operand; out: the bytes, as one axis of its dtype; attr: the
+     * product's op and attributes); the product then reads that, and has one attribute more, 1. */
+    size_t (*packed)(const ebm_device *device, const ebm_kernel_args *args);
     /* Runs one kernel.  UNSUPPORTED without one for this op and dtype; INDEX for a bad index. */
     ebm_status (*run)(const ebm_device *device, const ebm_kernel_args *args);
     ebm_status (*sync)(const ebm_device *device);
+    /* Its ceilings, measured now (a tenth of a second): float32 FLOP/s of multiply-adds, and
+     * bytes/s to and from memory, of all threads together.  NOMEM. */
+    ebm_status (*peak)(const ebm_device *device, double *flops, double *bytes);
 };
 
 /* The CPU; never NULL.  Its kernels are those of the best instruction set that this machine and

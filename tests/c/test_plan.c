@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "plan_check.h"
 
+#include "base/threads.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -657,6 +659,42 @@ TEST(plan_two_threads)
     CHECK(pthread_create(&two, NULL, run_often, &b) == 0);
     CHECK(pthread_join(one, NULL) == 0 && pthread_join(two, NULL) == 0);
     ebm_plan_release(a.plan);
+}
+
+/* A chain of 256 rows: cut into blocks, which run in lanes. */
+TEST(plan_lanes_on_threads)
+{
+    enum { ROWS = 256, WIDTH = 64 };
+    ebm_graph *g = new_graph();
+    ebm_shape rows = EBM_DIMS(ROWS, WIDTH), square = EBM_DIMS(WIDTH, WIDTH), two = EBM_DIMS(2);
+    ebm_ref x0 = ebm_graph_input(g, "x", EBM_F32, &rows);
+    ebm_ref w = ebm_graph_input(g, "w", EBM_F32, &square);
+    ebm_ref key = ebm_graph_input(g, "key", EBM_I32, &two), i, x, last, stacked;
+    ebm_graph *body = ebm_repeat_open(g, 5, &x0, 1, NULL, 0, &i, &x, NULL);
+    ebm_ref here = ebm_fold_in(body, ebm_lift(body, g, key), i);
+    ebm_ref n = ebm_normal(body, here, 3, EBM_F32, &rows);
+    ebm_ref product = ebm_matmul(body, x, ebm_lift(body, g, w));
+    ebm_ref next = ebm_add(body, ebm_tanh(body, product), n);
+    ebm_ref ys[] = {ebm_sum_rows(body, x)};
+    ebm_repeat_close(body, &next, ys, 1, false, &last, &stacked);
+    const ebm_ref outs[] = {last, stacked};
+    ebm_plan *plan = make_plan(g, outs, 2, NULL, true);
+    CHECK(ebm_plan_n_kernels(plan) > 100); /* those of a block, times the blocks */
+    ebm_plan_release(plan);
+    float *a = ebm__alloc(ROWS * WIDTH, sizeof *a), *b = ebm__alloc(WIDTH * WIDTH, sizeof *b);
+    int32_t k[] = {1, 2};
+    for (int32_t j = 0; j < ROWS * WIDTH; j++) a[j] = (float)(j % 17) * 0.1f;
+    for (int32_t j = 0; j < WIDTH * WIDTH; j++) b[j] = (float)(j % 13 - 6) * 0.02f;
+    void *in[] = {a, b, k};
+    for (int threads = 1; threads <= 4; threads++) {
+        ebm_set_num_threads(threads);
+        check_planned(g, outs, 2, (int32_t[]){0, -1}, in);
+        check_planned(g, outs, 2, (int32_t[]){-1, -1}, in);
+    }
+    ebm_set_num_threads(0);
+    ebm__free(a);
+    ebm__free(b);
+    ebm_graph_free(g);
 }
 
 static bool stop_second_time(void *context)

@@ -189,7 +189,7 @@ TEST(device_without_the_op)
     ebm_kernel_args args = {.op = EBM_OP_repeat};
     CHECK(cpu->scratch(cpu, &args) == 0);
     CHECK_STATUS(cpu->run(cpu, &args), EBM_UNSUPPORTED);
-    args.op = EBM_OP_COUNT + 1;
+    args.op = EBM_OP_PACK + 1;
     CHECK_STATUS(cpu->run(cpu, &args), EBM_UNSUPPORTED);
     args.op = -1;
     CHECK_STATUS(cpu->run(cpu, &args), EBM_UNSUPPORTED);

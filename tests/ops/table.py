@@ -290,6 +290,12 @@ row(
     linear_in=(0, 1),
 )
 row("mark", ops.mark, (cube,), lambda x: x, linear_in=(0,))
+row(
+    "graft",
+    lambda g, x: ops.graft(g, ops.square(g, x), x, ops.scale(g, x, 2.0)),
+    (cube,),
+    np.square,
+)
 row("stop", ops.stop, (cube,), lambda x: x, differentiable=False)
 row(
     "iota",

@@ -23,6 +23,7 @@ static int takes(ebm_op op)
     case EBM_OP_minimum:
     case EBM_OP_less:
     case EBM_OP_less_equal: return TAKES_F | TAKES_I;
+    case EBM_OP_bit_and:
     case EBM_OP_floordiv:
     case EBM_OP_mod: return TAKES_I;
     case EBM_OP_logical_and:
@@ -162,6 +163,7 @@ BINARY(less_equal)
 BINARY(logical_and)
 BINARY(logical_or)
 BINARY(logical_xor)
+BINARY(bit_and)
 BINARY(floordiv)
 BINARY(mod)
 

@@ -38,6 +38,7 @@ ebm_ref ebm_logical_and(ebm_graph *g, ebm_ref a, ebm_ref b);
 ebm_ref ebm_logical_or(ebm_graph *g, ebm_ref a, ebm_ref b);
 ebm_ref ebm_logical_xor(ebm_graph *g, ebm_ref a, ebm_ref b);
 ebm_ref ebm_logical_not(ebm_graph *g, ebm_ref x);
+ebm_ref ebm_bit_and(ebm_graph *g, ebm_ref a, ebm_ref b);
 ebm_ref ebm_floordiv(ebm_graph *g, ebm_ref a, ebm_ref b);
 ebm_ref ebm_mod(ebm_graph *g, ebm_ref a, ebm_ref b);
 ebm_ref ebm_scale(ebm_graph *g, ebm_ref x, double factor);          /* factor * x */

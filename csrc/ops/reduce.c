@@ -96,9 +96,16 @@ ebm_ref ebm_max(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims)
     return over_axes(g, EBM_OP_max, x, axes, keepdims);
 }
 
+/* x in the opposite order; of integers not -x, which is x again for the lowest one. */
+static ebm_ref opposite(ebm_graph *g, ebm_ref x)
+{
+    if (x <= EBM_POISON || ebm_ref_dtype(g, x) != EBM_I32) return ebm_neg(g, x);
+    return ebm_sub(g, ebm_scalar_like(g, x, -1.0), x);
+}
+
 ebm_ref ebm_min(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims)
 {
-    return ebm_neg(g, ebm_max(g, ebm_neg(g, x), axes, keepdims));
+    return opposite(g, ebm_max(g, opposite(g, x), axes, keepdims));
 }
 
 ebm_ref ebm_any(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims)

@@ -107,6 +107,7 @@ static double eval_i32(ebm_op op, int64_t a, int64_t b)
     case EBM_OP_mul: return wrap(a * b);
     case EBM_OP_maximum: return (double)(a > b ? a : b);
     case EBM_OP_minimum: return (double)(a < b ? a : b);
+    case EBM_OP_bit_and: return wrap(a & b);
     case EBM_OP_floordiv: return floor_divide(a, b);
     case EBM_OP_mod: return b ? (double)(((a % b) + b) % b) : 0;
     case EBM_OP_logical_and: return a && b;
@@ -207,6 +208,7 @@ static const op_case ops[] = {
     {EBM_OP_equal, 2, F | I | B | U, true, true},
     {EBM_OP_less, 2, F | I, true, true},
     {EBM_OP_less_equal, 2, F | I, true, true},
+    {EBM_OP_bit_and, 2, I, false, true},
     {EBM_OP_floordiv, 2, I, false, true},
     {EBM_OP_mod, 2, I, false, true},
     {EBM_OP_logical_and, 2, B, true, true},

@@ -139,6 +139,7 @@ for op, ref in (
     ("mul", np.multiply),
     ("maximum", np.maximum),
     ("minimum", np.minimum),
+    ("bit_and", np.bitwise_and),
     ("equal", np.equal),
     ("less", np.less),
     ("less_equal", np.less_equal),
@@ -831,6 +832,14 @@ row(
     linear_in=(0,),
 )
 row("min", lambda g, x: ops.min(g, x, 1, False), (cube,), lambda x: x.min(1))
+row(
+    "min",
+    lambda g, x: ops.min(g, x, 1, False),
+    (In((5, 3), np.iinfo(np.int32).min, np.iinfo(np.int32).min + 3, dtype="int32"),),
+    lambda x: x.min(1),
+    name="int32",
+    differentiable=False,
+)
 row("variance", lambda g, x: ops.variance(g, x, 1, False), (cube,), lambda x: x.var(1), ulp=8)
 row(
     "logsumexp",

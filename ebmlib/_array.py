@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, _indexing, _linalg
+from . import _at, _core, _elementwise, _indexing, _linalg, _statistics
 from . import _numpy as table
 from . import _shapes as shapes
 from . import _sorting as sorting
@@ -57,7 +57,9 @@ def _unary(ufunc: np.ufunc) -> Any:
 def _function(function: Callable[..., Any]) -> Any:
     implementation = table.FUNCTIONS[function]
 
-    def method(self: Array, *args: Any, **kwargs: Any) -> Any:
+    def method(self: Array, *args: Any, out: None = None, **kwargs: Any) -> Any:
+        if out is not None:
+            raise TypeError(f".{method.__name__}: out: got an array, expected None")
         return implementation(self, *args, **kwargs)
 
     method.__name__ = function.__name__
@@ -65,16 +67,15 @@ def _function(function: Callable[..., Any]) -> Any:
     return method
 
 
-def _missing(kind: str, name: str, names: list[str]) -> TypeError:
-    """The TypeError for a NumPy function that has no implementation."""
-    import difflib
+def _outer(function: Callable[..., Any], a: Any, b: Any) -> Any:
+    """The function of each element of a with each of b."""
+    a, b = as_node(a), as_node(b)
+    return function(shapes.reshape(a, a.shape + (1,) * b.ndim), b)
 
-    near = difflib.get_close_matches(name, names, n=4, cutoff=0.4)
-    hint = f"; near names that work: {', '.join(f'np.{n}' for n in near)}" if near else ""
-    return TypeError(
-        f"np.{name}{kind} cannot be traced{hint}; see ebmlib.supported_functions() for all, "
-        "or apply it to values outside of the traced function"
-    )
+
+def _reduced(function: Callable[..., Any], x: Any, axis: Any = 0, **options: Any) -> Any:
+    given = {name: value for name, value in options.items() if value is not None}
+    return function(x, axis=axis, **given)
 
 
 class Array(_core.Node):
@@ -97,39 +98,48 @@ class Array(_core.Node):
     # ---- NumPy's protocols
 
     def __array_ufunc__(
-        self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any
+        self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **options: Any
     ) -> Any:
+        name = ufunc.__name__
         if out is not None:
             raise TypeError(
-                f"np.{ufunc.__name__}: a traced array cannot be written into another array "
+                f"np.{name}: a traced array cannot be written into another array "
                 "(out=, or an in-place operator such as +=): write a = a + b"
             )
-        if method == "reduce":
-            return self._reduce(ufunc, *inputs, **kwargs)
-        calls = sorting.ACCUMULATIONS if method == "accumulate" else table.UFUNCS
-        implementation = calls.get(ufunc)
-        if method not in ("__call__", "accumulate") or implementation is None:
-            kind = "" if method == "__call__" else f".{method}"
-            raise _missing(kind, ufunc.__name__, [u.__name__ for u in calls])
-        return implementation(*inputs, **kwargs)
+        if method == "reduce" and ufunc in table.REDUCTIONS:
+            return _reduced(table.FUNCTIONS[table.REDUCTIONS[ufunc]], *inputs, **options)
+        if method == "accumulate" and ufunc in sorting.ACCUMULATIONS:
+            return sorting.ACCUMULATIONS[ufunc](*inputs, **options)
+        implementation = table.UFUNCS.get(ufunc)
+        if implementation is None or method not in ("__call__", "outer"):
+            from ._missing import missing
 
-    def _reduce(
-        self, ufunc: np.ufunc, x: Any, axis: Any = 0, dtype: Any = None, keepdims: bool = False
-    ) -> Any:
-        function = table.REDUCTIONS.get(ufunc)
-        if function is None:
-            raise _missing(".reduce", ufunc.__name__, [u.__name__ for u in table.REDUCTIONS])
-        extra = {} if dtype is None else {"dtype": dtype}
-        return table.FUNCTIONS[function](x, axis=axis, keepdims=keepdims, **extra)
+            kind = "" if method == "__call__" else f".{method}"
+            raise missing(name, kind, table.supported_functions())
+        if options.pop("where", True) is not True:
+            raise TypeError(
+                f"np.{name}: where: got a mask, expected True: use "
+                f"np.where(mask, np.{name}(...), other)"
+            )
+        if method == "outer":
+            return _outer(implementation, *inputs, **options)
+        return implementation(*inputs, **options)
 
     def __array_function__(
         self, function: Callable[..., Any], types: Any, args: Any, kwargs: dict[str, Any]
     ) -> Any:
+        name = table.name_of(function)
         implementation = table.FUNCTIONS.get(function)
         if implementation is None:
-            raise _missing(
-                "", table.name_of(function), [table.name_of(f) for f in table.FUNCTIONS]
+            from ._missing import missing
+
+            raise missing(name, "", map(table.name_of, table.FUNCTIONS))
+        if kwargs.get("out") is not None:
+            raise TypeError(
+                f"np.{name}: out: got an array, expected None: traced arrays cannot be written "
+                "into others: use the result"
             )
+        kwargs = {key: given for key, given in kwargs.items() if key != "out"}
         return implementation(*args, **kwargs)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
@@ -149,8 +159,8 @@ class Array(_core.Node):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
-            "traced arrays cannot be written into: use np.where, np.concatenate "
-            "or ebm.functional.put"
+            "traced arrays cannot be written into: use x = x.at[index].set(v) "
+            "(or .add, .multiply, .min, .max), or np.where(mask, v, x)"
         )
 
     # ---- operators
@@ -161,11 +171,14 @@ class Array(_core.Node):
     __truediv__, __rtruediv__ = _binary(np.true_divide)
     __floordiv__, __rfloordiv__ = _binary(np.floor_divide)
     __mod__, __rmod__ = _binary(np.remainder)
+    __divmod__, __rdivmod__ = _binary(np.divmod)
     __pow__, __rpow__ = _binary(np.power)
     __matmul__, __rmatmul__ = _binary(np.matmul)
     __and__, __rand__ = _binary(np.bitwise_and)
     __or__, __ror__ = _binary(np.bitwise_or)
     __xor__, __rxor__ = _binary(np.bitwise_xor)
+    __lshift__, __rlshift__ = _binary(np.left_shift)
+    __rshift__, __rrshift__ = _binary(np.right_shift)
     __eq__, _ = _binary(np.equal)
     __ne__, _ = _binary(np.not_equal)
     __lt__, _ = _binary(np.less)
@@ -193,6 +206,13 @@ class Array(_core.Node):
     def __getitem__(self, index: Any) -> Array:
         return _indexing.get(self, index)
 
+    @property
+    def at(self) -> _at.At:
+        """``x.at[index].set(v)`` and .add, .subtract, .multiply, .divide, .min, .max: a new
+        array that differs from x there; ``.get()`` is x[index].
+        """
+        return _at.At(self)
+
     # ---- methods
 
     sum = _function(np.sum)
@@ -216,6 +236,12 @@ class Array(_core.Node):
     squeeze = _function(np.squeeze)
     swapaxes = _function(np.swapaxes)
     take = _function(np.take)
+    round = _function(np.round)
+    repeat = _function(np.repeat)
+    diagonal = _function(np.diagonal)
+    trace = _function(np.trace)
+    conj = _unary(np.conjugate)
+    conjugate = _unary(np.conjugate)
 
     def reshape(self, *shape: Any) -> Array:
         """The values in another shape; one size may be -1."""
@@ -240,12 +266,44 @@ class Array(_core.Node):
         """The array itself: it cannot change."""
         return self
 
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: Any) -> Array:
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        from ._missing import missing_method
+
+        raise missing_method(name, table.supported_functions())
+
     T = property(transpose, doc="The axes reversed.")
 
     @property
     def mT(self) -> Array:
         """The last two axes swapped."""
         return shapes.swapaxes(self, -1, -2)
+
+    @property
+    def real(self) -> Array:
+        """The array itself."""
+        return self
+
+    @property
+    def imag(self) -> Array:
+        """Zeros."""
+        return shapes.zeros_like(self)
+
+    @property
+    def itemsize(self) -> int:
+        """The bytes of an element."""
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all elements."""
+        return self.size * self.dtype.itemsize
 
     def __repr__(self) -> str:
         try:
@@ -254,5 +312,5 @@ class Array(_core.Node):
             return "Array(escaped)"
 
 
-del _linalg  # imported for its entries in the tables
+del _elementwise, _linalg, _statistics  # imported for their entries in the tables
 _core.set_array_type(Array)

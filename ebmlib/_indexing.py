@@ -60,7 +60,8 @@ def _as_int(item: Any) -> int:
 def _traced_index(item: Node) -> Array:
     if item.dtype == _trace.BOOL:
         raise TypeError(
-            "a traced mask as an index: the result's size would depend on values: use np.where"
+            "a traced mask as an index: the result's size would depend on values: "
+            "use np.where(mask, x, other), or x.at[mask].set(v)"
         )
     if item.dtype.kind not in "iu":
         raise IndexError(f"arrays used as indices must be of integers, got {item.dtype}")
@@ -107,10 +108,30 @@ def _add_axes(graph: Graph, x: Array, items: list[Any]) -> tuple[Array, list[Any
     return x, [slice(None) if item is None else item for item in items]
 
 
+def extent(x: Array, index: Any) -> tuple[list[int], list[int], list[int], tuple[int, ...]]:
+    """Of an index without arrays: (start, step, count of each axis of x, shape of x[index])."""
+    items = _expand(x, _as_items(index))
+    starts, steps, counts = _ranges(x.shape, [item for item in items if item is not None])
+    sizes = iter(counts)
+    kept = [(1, None) if item is None else (next(sizes), item) for item in items]
+    shape = tuple(size for size, item in kept if item is None or isinstance(item, slice))
+    return starts, steps, counts, shape
+
+
 def _slice(graph: Graph, x: Array, items: list[Any]) -> Array:
     """Takes the slices, and of an int its one place; axes of arrays stay whole."""
+    starts, steps, counts = _ranges(x.shape, items)
+    whole = all(
+        start == 0 and step == 1 and count == size
+        for start, step, count, size in zip(starts, steps, counts, x.shape, strict=True)
+    )
+    return x if whole else ops.slice(graph, x, starts, steps, counts)
+
+
+def _ranges(shape: tuple[int, ...], items: list[Any]) -> tuple[list[int], list[int], list[int]]:
+    """(start, step, count) of each axis."""
     starts, steps, counts = [], [], []
-    for axis, (size, item) in enumerate(zip(x.shape, items, strict=True)):
+    for axis, (size, item) in enumerate(zip(shape, items, strict=True)):
         if isinstance(item, slice):
             start, stop, step = item.indices(size)
             counts.append(len(range(start, stop, step)))
@@ -122,11 +143,7 @@ def _slice(graph: Graph, x: Array, items: list[Any]) -> Array:
             counts.append(1)
         starts.append(start if counts[-1] else 0)
         steps.append(step)
-    whole = all(
-        start == 0 and step == 1 and count == size
-        for start, step, count, size in zip(starts, steps, counts, x.shape, strict=True)
-    )
-    return x if whole else ops.slice(graph, x, starts, steps, counts)
+    return starts, steps, counts
 
 
 def _in_range(i: int, axis: int, size: int) -> int:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from ._core import Node, ops
+from ._core import Graph, Node, ops
 from ._trace import (
     BOOL,
+    FLOAT64,
     INT,
+    UINT8,
     Value,
     as_bool,
     as_float,
@@ -105,6 +107,8 @@ for _ufunc, _build in {
     np.sin: ops.sin,
     np.cos: ops.cos,
     np.tanh: ops.tanh,
+    np.fabs: ops.abs,
+    np.rint: ops.round,
 }.items():
     ufunc(_ufunc)(_float_unary(_build))
 
@@ -115,19 +119,49 @@ def _number(x: Value) -> Array:
     return node if node.dtype.kind == "f" or node.dtype == INT else as_node(node, INT)
 
 
-def _number_unary(build: Callable[..., Array]) -> Unary:
+def _cut(build: Callable[..., Array]) -> Callable[..., Array]:
+    """The builder also for uint8: in int32, of which the low eight bits are kept."""
+
+    def of_any(graph: Graph, *nodes: Array) -> Array:
+        if nodes[0].dtype != UINT8:
+            return build(graph, *nodes)
+        wide = [ops.cast(graph, node, INT) for node in nodes]
+        return ops.cast(graph, build(graph, *wide), UINT8)
+
+    return of_any
+
+
+def _no_bools(name: str, node: Array, cure: str) -> None:
+    if node.dtype == BOOL:
+        raise TypeError(f"np.{name}: got bool, expected numbers: use {cure}")
+
+
+def _number_unary(ufunc: np.ufunc, build: Callable[..., Array], cure: str = "") -> Unary:
+    """Of numbers; also of bools, as int32, unless there is something better to use."""
+    build = _cut(build)
+
     def call(x: Value) -> Array:
-        node = _number(x)
-        result = build(need().graph, node)
+        node = as_node(x)
+        if cure:
+            _no_bools(ufunc.__name__, node, cure)
+        result = build(need().graph, as_node(node, INT) if node.dtype == BOOL else node)
         return result.as_weak() if node.weak else result
 
     return call
 
 
-ufunc(np.negative)(_number_unary(ops.neg))
-ufunc(np.absolute, np.fabs)(_number_unary(ops.abs))
-ufunc(np.square)(_number_unary(ops.square))
-ufunc(np.sign)(_number_unary(ops.sign))
+negative = ufunc(np.negative)(_number_unary(np.negative, ops.neg, "~x or np.logical_not"))
+square = ufunc(np.square)(_number_unary(np.square, ops.square))
+sign = ufunc(np.sign)(_number_unary(np.sign, ops.sign, "x.astype(int)"))
+
+
+@ufunc(np.absolute)
+def absolute(x: Value) -> Array:
+    node = as_node(x)
+    if node.dtype in (BOOL, UINT8):
+        return node
+    result = ops.abs(need().graph, node)
+    return result.as_weak() if node.weak else result
 
 
 def _rounding(build: Callable[..., Array]) -> Unary:
@@ -138,69 +172,42 @@ def _rounding(build: Callable[..., Array]) -> Unary:
     return call
 
 
-ufunc(np.floor)(_rounding(ops.floor))
-ufunc(np.ceil)(_rounding(ops.ceil))
-ufunc(np.rint)(_rounding(ops.round))
+floor = ufunc(np.floor)(_rounding(ops.floor))
+ceil = ufunc(np.ceil)(_rounding(ops.ceil))
+_round = _rounding(ops.round)
 
 
 @ufunc(np.trunc)
+@function(np.fix)
 def trunc(x: Value) -> Array:
-    return where(less(x, 0), UFUNCS[np.ceil](x), UFUNCS[np.floor](x))
+    return where(less(x, 0), ceil(x), floor(x))
 
 
 @function(np.round, np.around)
 def round(a: Value, decimals: int = 0) -> Array:
-    if decimals:
-        raise TypeError(f"np.round of a traced array: decimals must be 0, got {decimals}")
-    return UFUNCS[np.rint](a)
+    node = as_node(a)
+    if decimals == 0 or (node.dtype.kind != "f" and decimals > 0):
+        return _round(node)
+    if node.dtype.kind != "f":
+        raise TypeError(f"np.round: decimals: got {decimals} for {node.dtype}, expected >= 0")
+    scale = 10.0 ** abs(decimals)
+    if decimals > 0:
+        return divide(_round(multiply(node, scale)), scale)
+    return multiply(_round(divide(node, scale)), scale)
 
 
 @ufunc(np.positive, np.conjugate)
-@function(np.copy, np.real)
+@function(np.copy, np.real, np.real_if_close)
 def positive(x: Value) -> Array:
     return as_node(x)
 
 
 @ufunc(np.reciprocal)
 def reciprocal(x: Value) -> Array:
-    return ops.recip(need().graph, as_float(x))
-
-
-@ufunc(np.tan)
-def tan(x: Value) -> Array:
-    return divide(UFUNCS[np.sin](x), UFUNCS[np.cos](x))
-
-
-@ufunc(np.arctan)
-def arctan(x: Value) -> Array:
-    return arctan2(x, 1.0)
-
-
-@ufunc(np.cosh)
-def cosh(x: Value) -> Array:
-    x = as_float(x)
-    return multiply(0.5, add(UFUNCS[np.exp](x), UFUNCS[np.exp](negative(x))))
-
-
-@ufunc(np.sinh)
-def sinh(x: Value) -> Array:
-    x = as_float(x)
-    return multiply(0.5, subtract(UFUNCS[np.expm1](x), UFUNCS[np.expm1](negative(x))))
-
-
-@ufunc(np.exp2)
-def exp2(x: Value) -> Array:
-    return UFUNCS[np.exp](multiply(as_float(x), math.log(2)))
-
-
-@ufunc(np.log2)
-def log2(x: Value) -> Array:
-    return multiply(UFUNCS[np.log](x), 1 / math.log(2))
-
-
-@ufunc(np.log10)
-def log10(x: Value) -> Array:
-    return multiply(UFUNCS[np.log](x), 1 / math.log(10))
+    node = as_node(x)
+    if node.dtype.kind != "f":
+        raise TypeError(f"np.reciprocal: got {node.dtype}, expected a float type: use 1 / x")
+    return ops.recip(need().graph, node)
 
 
 @ufunc(np.isfinite)
@@ -224,7 +231,8 @@ def isinf(x: Value) -> Array:
 # ---- elementwise: two arguments --------------------------------------------------------------
 
 
-def _is_weak(value: Value) -> bool:
+def is_weak(value: Value) -> bool:
+    """Whether the value is, or was, a Python number: it takes the dtype of the others."""
     return value.weak if isinstance(value, Node) else type(value) is float or type(value) is int
 
 
@@ -232,30 +240,34 @@ def _binary(
     build: Callable[..., Array], of_bools: Callable[..., Array] | None = None
 ) -> Callable[[Value, Value], Array]:
     """Arithmetic in the common dtype; two Python numbers stay one."""
+    build = _cut(build)
 
     def call(a: Value, b: Value) -> Array:
-        graph = need().graph
         x, y = promote(a, b)
-        if of_bools is not None and x.dtype == BOOL:
-            return of_bools(graph, x, y)
-        result = build(graph, x, y)
-        return result.as_weak() if _is_weak(a) and _is_weak(b) else result
+        if x.dtype == BOOL and of_bools is not None:
+            return of_bools(need().graph, x, y)
+        result = build(need().graph, x, y)
+        return result.as_weak() if is_weak(a) and is_weak(b) else result
 
     return call
 
 
+def _subtract(graph: Graph, x: Array, y: Array) -> Array:
+    _no_bools("subtract", x, "^ or np.logical_xor")
+    return ops.sub(graph, x, y)
+
+
 add = ufunc(np.add)(_binary(ops.add, ops.logical_or))
-subtract = ufunc(np.subtract)(_binary(ops.sub))
+subtract = ufunc(np.subtract)(_binary(_subtract))
 multiply = ufunc(np.multiply)(_binary(ops.mul, ops.logical_and))
 maximum = ufunc(np.maximum)(_binary(ops.maximum, ops.logical_or))
 minimum = ufunc(np.minimum)(_binary(ops.minimum, ops.logical_and))
-negative, absolute = UFUNCS[np.negative], UFUNCS[np.absolute]
 
 
 @ufunc(np.true_divide)
 def divide(a: Value, b: Value) -> Array:
-    result = ops.div(need().graph, *promote_float(a, b))
-    return result.as_weak() if _is_weak(a) and _is_weak(b) else result
+    result = ops.div(need().graph, *promote_float(a, b, of_small=FLOAT64))
+    return result.as_weak() if is_weak(a) and is_weak(b) else result
 
 
 @ufunc(np.arctan2)
@@ -271,42 +283,68 @@ def logaddexp(a: Value, b: Value) -> Array:
     return add(top, ops.softplus(need().graph, where(isfinite(top), below, -np.inf)))
 
 
-@ufunc(np.power, np.float_power)
+@ufunc(np.power)
 def power(a: Value, b: Value) -> Array:
-    if not isinstance(b, Node) and np.ndim(b) == 0 and float(b) in _POWERS:
-        return _POWERS[float(b)](_number(a))
     x, y = promote(a, b)
+    exponent = None if isinstance(b, Node) or np.ndim(b) else float(b)
     if x.dtype.kind != "f":
-        raise TypeError("np.power of traced integers: only the exponents 1, 2, 3 and 4 work")
-    return ops.pow(need().graph, x, y)
+        result = _integer_power(as_node(x, INT) if x.dtype == BOOL else x, exponent)
+    elif exponent in _POWERS:
+        result = _POWERS[exponent](x)
+    else:
+        result = ops.pow(need().graph, x, y)
+    return result.as_weak() if is_weak(a) and is_weak(b) else result
 
 
 _POWERS = {
     1.0: positive,
-    2.0: UFUNCS[np.square],
-    3.0: lambda x: multiply(x, UFUNCS[np.square](x)),
-    4.0: lambda x: UFUNCS[np.square](UFUNCS[np.square](x)),
+    2.0: square,
+    3.0: lambda x: multiply(x, square(x)),
+    4.0: lambda x: square(square(x)),
     0.5: UFUNCS[np.sqrt],
     -1.0: reciprocal,
 }
 
 
+def _integer_power(x: Array, exponent: float | None) -> Array:
+    """By repeated squaring, wrapping as integer products do."""
+    if exponent is None or exponent < 0:
+        got = "a traced exponent" if exponent is None else f"the exponent {exponent:.0f}"
+        raise TypeError(
+            f"np.power: got {x.dtype} and {got}, expected one int >= 0: make the base a float"
+        )
+    if exponent == 0:
+        return ops.full(need().graph, x.dtype, x.shape, 1)
+    if exponent == 1:
+        return x
+    even = square(_integer_power(x, exponent // 2))
+    return multiply(x, even) if exponent % 2 else even
+
+
+@ufunc(np.float_power)
+def float_power(a: Value, b: Value) -> Array:
+    return power(*promote_float(a, b, of_small=FLOAT64))
+
+
 @ufunc(np.floor_divide)
 def floor_divide(a: Value, b: Value) -> Array:
-    graph = need().graph
+    """Of floats floor(a / b); NumPy's differs by one where a / b is rounded to an integer."""
     x, y = promote(a, b)
     if x.dtype.kind == "f":
-        return ops.floor(graph, ops.div(graph, x, y))
-    return ops.floordiv(graph, _number(x), _number(y))
+        return floor(divide(x, y))
+    x = as_node(x, INT) if x.dtype == BOOL else x
+    return _cut(ops.floordiv)(need().graph, x, as_node(y, x.dtype))
 
 
 @ufunc(np.remainder)
 def remainder(a: Value, b: Value) -> Array:
-    graph = need().graph
+    """Of floats a - floor(a / b) b, which is a where the quotient is 0."""
     x, y = promote(a, b)
     if x.dtype.kind == "f":
-        return subtract(x, multiply(ops.floor(graph, ops.div(graph, x, y)), y))
-    return ops.mod(graph, _number(x), _number(y))
+        whole = floor(divide(x, y))
+        return subtract(x, where(equal(whole, 0), 0, multiply(whole, y)))
+    x = as_node(x, INT) if x.dtype == BOOL else x
+    return _cut(ops.mod)(need().graph, x, as_node(y, x.dtype))
 
 
 # ---- comparisons and logic -------------------------------------------------------------------
@@ -351,26 +389,77 @@ def _logical(build: Callable[..., Array]) -> Callable[..., Array]:
     return call
 
 
-def _bitwise(name: str, build: Callable[..., Array]) -> Callable[..., Array]:
+logical_and = ufunc(np.logical_and)(_logical(ops.logical_and))
+logical_or = ufunc(np.logical_or)(_logical(ops.logical_or))
+logical_xor = ufunc(np.logical_xor)(_logical(ops.logical_xor))
+logical_not = ufunc(np.logical_not)(_logical(ops.logical_not))
+
+
+def _bit_or(graph: Graph, x: Array, y: Array) -> Array:
+    return ops.sub(graph, ops.add(graph, x, y), ops.bit_and(graph, x, y))
+
+
+def _bit_xor(graph: Graph, x: Array, y: Array) -> Array:
+    return ops.sub(graph, _bit_or(graph, x, y), ops.bit_and(graph, x, y))
+
+
+def _bitwise(
+    ufunc: np.ufunc, of_bools: Callable[..., Array], of_ints: Callable[..., Array]
+) -> Callable[..., Array]:
     def call(*values: Value) -> Array:
         nodes = promote(*values)
-        if nodes[0].dtype != BOOL:
-            raise TypeError(f"np.{name} of traced arrays works on bools, got {nodes[0].dtype}")
+        if nodes[0].dtype.kind == "f":
+            raise TypeError(f"np.{ufunc.__name__}: got {nodes[0].dtype}, expected bool or int")
+        build = of_bools if nodes[0].dtype == BOOL else _cut(of_ints)
         return build(need().graph, *nodes)
 
     return call
 
 
-for _name in ("and", "or", "xor"):
-    _logic = getattr(ops, f"logical_{_name}")
-    ufunc(getattr(np, f"logical_{_name}"))(_logical(_logic))
-    ufunc(getattr(np, f"bitwise_{_name}"))(_bitwise(f"bitwise_{_name}", _logic))
-ufunc(np.logical_not)(_logical(ops.logical_not))
-ufunc(np.invert)(_bitwise("invert", ops.logical_not))
+def _flipped(graph: Graph, x: Array) -> Array:
+    return ops.sub(graph, ops.full_like(graph, x, -1), x)
+
+
+ufunc(np.bitwise_and)(_bitwise(np.bitwise_and, ops.logical_and, ops.bit_and))
+ufunc(np.bitwise_or)(_bitwise(np.bitwise_or, ops.logical_or, _bit_or))
+ufunc(np.bitwise_xor)(_bitwise(np.bitwise_xor, ops.logical_xor, _bit_xor))
+ufunc(np.invert)(_bitwise(np.invert, ops.logical_not, _flipped))
+
+
+def _shift(name: str, a: Value, by: Value) -> tuple[Array, int]:
+    """(a, the number of places), which must be known: 0 to 31."""
+    node = _number(a)
+    if not isinstance(by, int | np.integer) or node.dtype.kind == "f":
+        raise TypeError(
+            f"np.{name}: got {node.dtype} and {type(by).__name__}, expected traced integers "
+            "and one concrete int"
+        )
+    if not 0 <= by <= 31:
+        raise ValueError(f"np.{name}: got {by} places, expected 0 to 31")
+    return node, int(by)
+
+
+@ufunc(np.left_shift)
+def left_shift(a: Value, by: Value) -> Array:
+    node, places = _shift("left_shift", a, by)
+    shifted = multiply(multiply(node, 1 << places // 2), 1 << (places - places // 2))
+    return as_node(shifted, UINT8) if as_node(a).dtype == UINT8 else shifted
+
+
+@ufunc(np.right_shift)
+def right_shift(a: Value, by: Value) -> Array:
+    node, places = _shift("right_shift", a, by)
+    shifted = floor_divide(floor_divide(node, 1 << places // 2), 1 << (places - places // 2))
+    return as_node(shifted, UINT8) if as_node(a).dtype == UINT8 else shifted
 
 
 @function(np.where)
-def where(condition: Value, x: Value, y: Value) -> Array:
+def where(condition: Value, x: Value = None, y: Value = None) -> Array:
+    if x is None or y is None:
+        raise TypeError(
+            "np.where(condition) of a traced array: the size of the result would depend on "
+            "values: use np.where(condition, x, y)"
+        )
     return ops.select(need().graph, as_bool(condition), *promote(x, y))
 
 
@@ -387,32 +476,101 @@ def clip(
 # ---- reductions ------------------------------------------------------------------------------
 
 
-def _axes(axis: Axis, ndim: int) -> tuple[int, ...] | None:
+def axes_of(axis: Axis, ndim: int) -> tuple[int, ...] | None:
+    """The axes, none of them negative; None for all."""
     return None if axis is None else normalize_axis_tuple(axis, ndim)
 
 
-def _reduction(
-    build: Callable[..., Array], prepare: Callable[[Value], Array]
-) -> Callable[..., Array]:
-    def call(a: Value, axis: Axis = None, keepdims: bool = False) -> Array:
-        node = prepare(a)
-        return build(need().graph, node, _axes(axis, node.ndim), keepdims)
-
-    return call
+def count(shape: tuple[int, ...], axis: Axis) -> int:
+    """How many elements a reduction over the axes takes together."""
+    axes = axes_of(axis, len(shape))
+    return math.prod(shape if axes is None else [shape[k] for k in axes])
 
 
-function(np.max)(_reduction(ops.max, as_node))
-function(np.min)(_reduction(ops.min, as_node))
-function(np.any)(_reduction(ops.any, as_bool))
-function(np.all)(_reduction(ops.all, as_bool))
+def reduced_shape(shape: tuple[int, ...], axis: Axis, keepdims: bool) -> tuple[int, ...]:
+    """The shape that a reduction over the axes leaves."""
+    axes = axes_of(axis, len(shape))
+    gone = range(len(shape)) if axes is None else axes
+    sizes = [1 if k in gone else size for k, size in enumerate(shape)]
+    return tuple(size for k, size in enumerate(sizes) if keepdims or k not in gone)
+
+
+def _masked(node: Array, mask: Value, other: Value) -> Array:
+    """The node, with ``other`` where the mask of a reduction is false."""
+    return node if mask is True else where(mask, node, other)
 
 
 @function(np.sum)
 def sum(
-    a: Value, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
+    a: Value,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    *,
+    keepdims: bool = False,
+    initial: Value = None,
+    where: Value = True,
 ) -> Array:
     node = _number(a) if dtype is None else as_node(a, dtype)
-    return ops.sum(need().graph, node, _axes(axis, node.ndim), keepdims)
+    node = _masked(node, where, 0)
+    total = ops.sum(need().graph, node, axes_of(axis, node.ndim), keepdims)
+    return total if initial is None else add(total, initial)
+
+
+def _extremum(
+    name: str,
+    build: Callable[..., Array],
+    of_bools: Callable[..., Array],
+    pair: Callable[..., Array],
+) -> Callable[..., Array]:
+    def call(
+        a: Value,
+        axis: Axis = None,
+        *,
+        keepdims: bool = False,
+        initial: Value = None,
+        where: Value = True,
+    ) -> Array:
+        node = as_node(a)
+        if initial is None:
+            if where is not True:
+                raise ValueError(f"np.{name}: where: got a mask, expected initial= beside it")
+            return best_of(node, axis, keepdims)
+        node = _masked(node, where, initial)
+        shape = reduced_shape(node.shape, axis, keepdims)
+        if count(node.shape, axis) == 0:
+            return ops.broadcast_to(need().graph, as_node(initial, node.dtype), shape)
+        return pair(best_of(node, axis, keepdims), initial)
+
+    def best_of(node: Array, axis: Axis, keepdims: bool) -> Array:
+        axes = axes_of(axis, node.ndim)
+        if node.dtype == BOOL:
+            return of_bools(need().graph, node, axes, keepdims)
+        return _cut(lambda graph, x: build(graph, x, axes, keepdims))(need().graph, node)
+
+    return call
+
+
+max = function(np.max)(_extremum("max", ops.max, ops.any, maximum))
+min = function(np.min)(_extremum("min", ops.min, ops.all, minimum))
+
+
+def _quantifier(build: Callable[..., Array], outside: bool) -> Callable[..., Array]:
+    """np.any, np.all; ``outside``: what stands where ``where`` is false."""
+
+    def call(
+        a: Value, axis: Axis = None, *, keepdims: bool = False, where: Value = True
+    ) -> Array:
+        node = _masked(as_bool(a), where, outside)
+        if count(node.shape, axis) == 0:
+            shape = reduced_shape(node.shape, axis, keepdims)
+            return ops.full(need().graph, BOOL, shape, outside)
+        return build(need().graph, node, axes_of(axis, node.ndim), keepdims)
+
+    return call
+
+
+any = function(np.any)(_quantifier(ops.any, False))
+all = function(np.all)(_quantifier(ops.all, True))
 
 
 @function(np.count_nonzero)
@@ -420,12 +578,30 @@ def count_nonzero(a: Value, axis: Axis = None, *, keepdims: bool = False) -> Arr
     return sum(as_bool(a), axis, keepdims=keepdims)
 
 
+def _mean_dtype(a: Value, dtype: DTypeLike | None) -> Array:
+    return as_float(a, FLOAT64) if dtype is None else as_node(a, dtype)
+
+
 @function(np.mean)
 def mean(
-    a: Value, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
+    a: Value,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    *,
+    keepdims: bool = False,
+    where: Value = True,
 ) -> Array:
-    node = as_float(a) if dtype is None else as_node(a, dtype)
-    return ops.mean(need().graph, node, _axes(axis, node.ndim), keepdims)
+    node = _mean_dtype(a, dtype)
+    if where is True:
+        return ops.mean(need().graph, node, axes_of(axis, node.ndim), keepdims)
+    total = sum(node, axis, keepdims=keepdims, where=where)
+    return divide(total, as_node(_counted(node, axis, keepdims, where), node.dtype))
+
+
+def _counted(node: Array, axis: Axis, keepdims: bool, where: Value) -> Array:
+    """How many elements ``where`` leaves."""
+    mask = ops.broadcast_to(need().graph, as_bool(where), node.shape)
+    return sum(mask, axis, keepdims=keepdims)
 
 
 @function(np.var)
@@ -435,27 +611,34 @@ def var(
     dtype: DTypeLike | None = None,
     *,
     ddof: float = 0,
+    correction: float | None = None,
     keepdims: bool = False,
+    where: Value = True,
 ) -> Array:
-    node = as_float(a) if dtype is None else as_node(a, dtype)
-    axes = _axes(axis, node.ndim)
-    value = ops.variance(need().graph, node, axes, keepdims)
+    node = _mean_dtype(a, dtype)
+    ddof = ddof if correction is None else correction
+    if where is not True:
+        return _masked_variance(node, axis, ddof, keepdims, where)
+    value = ops.variance(need().graph, node, axes_of(axis, node.ndim), keepdims)
+    n = count(node.shape, axis)
     if ddof == 0:
         return value
-    n = math.prod(node.shape if axes is None else [node.shape[k] for k in axes])
-    return multiply(value, n / (n - ddof) if n != ddof else math.inf)
+    return multiply(value, n / (n - ddof)) if n > ddof else divide(multiply(value, n), 0.0)
+
+
+def _masked_variance(
+    node: Array, axis: Axis, ddof: float, keepdims: bool, mask: Value
+) -> Array:
+    node = _masked(node, mask, 0)  # now, for a NaN there would come back by derivatives
+    away = subtract(node, mean(node, axis, keepdims=True, where=mask))
+    total = sum(square(away), axis, keepdims=keepdims, where=mask)
+    n = as_node(_counted(node, axis, keepdims, mask), node.dtype)
+    return divide(total, maximum(subtract(n, ddof), 0))
 
 
 @function(np.std)
-def std(
-    a: Value,
-    axis: Axis = None,
-    dtype: DTypeLike | None = None,
-    *,
-    ddof: float = 0,
-    keepdims: bool = False,
-) -> Array:
-    return UFUNCS[np.sqrt](var(a, axis, dtype, ddof=ddof, keepdims=keepdims))
+def std(a: Value, axis: Axis = None, dtype: DTypeLike | None = None, **options: Any) -> Array:
+    return UFUNCS[np.sqrt](var(a, axis, dtype, **options))
 
 
 def flat_or_axis(node: Array, axis: int | None) -> tuple[Array, int]:
@@ -481,7 +664,9 @@ def _with_one(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 
 @function(np.argmin)
 def argmin(a: Value, axis: int | None = None, *, keepdims: bool = False) -> Array:
-    return argmax(negative(a), axis, keepdims=keepdims)
+    node = _number(a)  # -1 - x, as -x is no order of integers: the lowest stays where it is
+    opposite = negative(node) if node.dtype.kind == "f" else subtract(-1, node)
+    return argmax(opposite, axis, keepdims=keepdims)
 
 
 @function(np.cumsum)

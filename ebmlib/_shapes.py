@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,17 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from ._core import Node, ops
-from ._numpy import Axis, flat_or_axis, function, subtract, sum, where
-from ._trace import Value, as_node, canonical, need, promote
+from ._numpy import Axis, add, flat_or_axis, function, multiply, subtract, sum, where
+from ._trace import (
+    BOOL,
+    FLOAT64,
+    Value,
+    as_node,
+    canonical,
+    need,
+    promote,
+    promote_float,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -129,10 +138,31 @@ def squeeze(a: Value, axis: Axis = None) -> Array:
     )
 
 
-@function(np.atleast_1d)
-def atleast_1d(*arrays: Sequence[Value]) -> Any:
-    made = tuple(as_node(a) if np.ndim(a) else reshape(a, 1) for a in arrays)
+def _one_or_all(made: tuple[Array, ...]) -> Any:
     return made[0] if len(made) == 1 else made
+
+
+@function(np.atleast_1d)
+def atleast_1d(*arys: Value) -> Any:
+    return _one_or_all(tuple(as_node(a) if np.ndim(a) else reshape(a, 1) for a in arys))
+
+
+@function(np.atleast_2d)
+def atleast_2d(*arys: Value) -> Any:
+    return _one_or_all(
+        tuple(as_node(a) if np.ndim(a) > 1 else reshape(a, (1, -1)) for a in arys)
+    )
+
+
+@function(np.atleast_3d)
+def atleast_3d(*arys: Value) -> Any:
+    def grown(a: Value) -> Array:
+        node = as_node(a)
+        if node.ndim == 2:
+            return expand_dims(node, 2)
+        return reshape(node, (1, -1, 1)) if node.ndim < 2 else node
+
+    return _one_or_all(tuple(grown(a) for a in arys))
 
 
 @function(np.broadcast_to)
@@ -166,7 +196,12 @@ def stack(arrays: Sequence[Value], axis: int = 0) -> Array:
 
 @function(np.vstack)
 def vstack(tup: Sequence[Value]) -> Array:
-    return concatenate([reshape(a, (1, -1)) if np.ndim(a) < 2 else a for a in tup], 0)
+    return concatenate([atleast_2d(a) for a in tup], 0)
+
+
+@function(np.dstack)
+def dstack(tup: Sequence[Value]) -> Array:
+    return concatenate([atleast_3d(a) for a in tup], 2)
 
 
 @function(np.hstack)
@@ -180,7 +215,8 @@ def column_stack(tup: Sequence[Value]) -> Array:
     return concatenate([reshape(a, (-1, 1)) if np.ndim(a) < 2 else a for a in tup], 1)
 
 
-def _piece(node: Array, axis: int, start: int, stop: int) -> Array:
+def piece(node: Array, axis: int, start: int, stop: int) -> Array:
+    """The places start to stop - 1 along an axis."""
     size = node.shape[axis]
     start, stop = min(start, size), min(stop, size)
     return ops.slice_axis(need().graph, node, axis, start, max(stop - start, 0))
@@ -197,7 +233,7 @@ def array_split(ary: Value, indices_or_sections: Any, axis: int = 0) -> list[Arr
         cuts = np.cumsum([0, *sizes]).tolist()
     else:
         cuts = [0, *[int(k) for k in indices_or_sections], total]
-    return [_piece(node, at, a, b) for a, b in pairwise(cuts)]
+    return [piece(node, at, a, b) for a, b in pairwise(cuts)]
 
 
 @function(np.split)
@@ -209,12 +245,114 @@ def split(ary: Value, indices_or_sections: Any, axis: int = 0) -> list[Array]:
     return array_split(ary, indices_or_sections, axis)
 
 
+@function(np.hsplit)
+def hsplit(ary: Value, indices_or_sections: Any) -> list[Array]:
+    return split(ary, indices_or_sections, 0 if np.ndim(ary) == 1 else 1)
+
+
+@function(np.vsplit)
+def vsplit(ary: Value, indices_or_sections: Any) -> list[Array]:
+    return split(ary, indices_or_sections, 0)
+
+
+@function(np.dsplit)
+def dsplit(ary: Value, indices_or_sections: Any) -> list[Array]:
+    return split(ary, indices_or_sections, 2)
+
+
+if hasattr(np, "unstack"):  # NumPy >= 2.1
+
+    @function(np.unstack)
+    def unstack(x: Value, /, *, axis: int = 0) -> tuple[Array, ...]:
+        return tuple(moveaxis(x, axis, 0))
+
+
+@function(np.block)
+def block(arrays: Any) -> Array:
+    """Lists within lists: the innermost are joined along the last axis."""
+
+    def depth(part: Any) -> int:
+        return 1 + depth(part[0]) if isinstance(part, list) else 0
+
+    def leaves(part: Any) -> list[Any]:
+        if not isinstance(part, list):
+            return [part]
+        return [leaf for item in part for leaf in leaves(item)]
+
+    ndim = max(depth(arrays), *[np.ndim(leaf) for leaf in leaves(arrays)])
+
+    def joined(part: Any, deep: int) -> Array:
+        if isinstance(part, list):
+            return concatenate([joined(item, deep - 1) for item in part], -deep)
+        node = as_node(part)
+        return reshape(node, (1,) * (ndim - node.ndim) + node.shape)
+
+    return joined(arrays, depth(arrays))
+
+
+@function(np.append)
+def append(arr: Value, values: Value, axis: int | None = None) -> Array:
+    return concatenate([arr, values], axis)
+
+
+@function(np.insert)
+def insert(arr: Value, obj: Any, values: Value, axis: int | None = None) -> Array:
+    """The positions must be concrete."""
+    node, at = flat_or_axis(as_node(arr), axis)
+    places = _concrete(obj, "np.insert: obj", node.shape[at])
+    new = as_node(values, node.dtype)
+    new = reshape(new, (1,) * (node.ndim - new.ndim) + new.shape)
+    if places.ndim == 0:
+        new = moveaxis(new, 0, at)
+    count = new.shape[at] if places.size == 1 else places.size
+    new = broadcast_to(new, (*node.shape[:at], count, *node.shape[at + 1 :]))
+    old = np.arange(node.shape[at])
+    order = np.insert(old, places, old.size + np.arange(count))
+    return take(concatenate([node, new], at), order, at)
+
+
+@function(np.delete)
+def delete(arr: Value, obj: Any, axis: int | None = None) -> Array:
+    """The positions must be concrete."""
+    node, at = flat_or_axis(as_node(arr), axis)
+    places = _concrete(obj, "np.delete: obj", node.shape[at])
+    return take(node, np.delete(np.arange(node.shape[at]), places), at)
+
+
+def _concrete(obj: Any, what: str, size: int) -> Any:
+    """Positions along an axis of this size; a slice as the positions that it takes."""
+    if isinstance(obj, Node):
+        raise TypeError(f"{what}: got a traced array, expected concrete positions")
+    return np.arange(size)[obj] if isinstance(obj, slice) else np.asarray(obj)
+
+
 @function(np.flip)
 def flip(m: Value, axis: Axis = None) -> Array:
     node = as_node(m)
     for k in range(node.ndim) if axis is None else normalize_axis_tuple(axis, node.ndim):
         node = ops.flip(need().graph, node, k)
     return node
+
+
+@function(np.fliplr)
+def fliplr(m: Value) -> Array:
+    return flip(m, 1)
+
+
+@function(np.flipud)
+def flipud(m: Value) -> Array:
+    return flip(m, 0)
+
+
+@function(np.rot90)
+def rot90(m: Value, k: int = 1, axes: Sequence[int] = (0, 1)) -> Array:
+    first, second = normalize_axis_tuple(axes, np.ndim(m))
+    turns = k % 4
+    if turns in (0, 2):
+        return flip(m, (first, second)) if turns else as_node(m)
+    if turns == 1:
+        return swapaxes(flip(m, second), first, second)
+    return flip(swapaxes(m, first, second), second)
 
 
 @function(np.roll)
@@ -227,16 +365,25 @@ def roll(a: Value, shift: Any, axis: Axis = None) -> Array:
         total = node.shape[at]
         by = by % total if total else 0
         if by:
-            parts = [_piece(node, at, total - by, total), _piece(node, at, 0, total - by)]
+            parts = [piece(node, at, total - by, total), piece(node, at, 0, total - by)]
             node = concatenate(parts, at)
     return node
 
 
+@function(np.rollaxis)
+def rollaxis(a: Value, axis: int, start: int = 0) -> Array:
+    ndim = np.ndim(a)
+    at = normalize_axis_index(axis, ndim)
+    start = start + ndim if start < 0 else start
+    return moveaxis(a, at, start - 1 if start > at else start)
+
+
 @function(np.repeat)
-def repeat(a: Value, repeats: int, axis: int | None = None) -> Array:
-    if not isinstance(repeats, int | np.integer):
-        raise TypeError("np.repeat of a traced array: repeats must be one int")
+def repeat(a: Value, repeats: Any, axis: int | None = None) -> Array:
     node, at = flat_or_axis(as_node(a), axis)
+    if not isinstance(repeats, int | np.integer):
+        counts = _concrete(repeats, "np.repeat: repeats", node.shape[at])
+        return take(node, np.repeat(np.arange(node.shape[at]), counts), at)
     wide = (*node.shape[: at + 1], repeats, *node.shape[at + 1 :])
     spread = broadcast_to(expand_dims(node, at + 1), wide)
     return reshape(spread, (*node.shape[:at], node.shape[at] * repeats, *node.shape[at + 1 :]))
@@ -254,17 +401,42 @@ def tile(A: Value, reps: Any) -> Array:
     return reshape(node, [r * s for r, s in zip(reps, sizes, strict=True)])
 
 
+_PAD_MODES = ("constant", "edge", "reflect", "symmetric", "wrap")
+
+
 @function(np.pad)
 def pad(
-    array: Value, pad_width: Any, mode: str = "constant", constant_values: Any = 0
+    array: Value, pad_width: Any, mode: str = "constant", *, constant_values: Value = 0
 ) -> Array:
-    if mode != "constant" or np.ndim(constant_values) or constant_values != 0:
-        raise TypeError("np.pad of a traced array: only mode='constant' with zeros works")
+    if mode not in _PAD_MODES:
+        raise TypeError(f"np.pad: mode: got {mode!r}, expected one of {list(_PAD_MODES)}")
     node = as_node(array)
     widths = np.broadcast_to(pad_width, (node.ndim, 2)).tolist()
+    if mode == "constant":
+        return _pad_constant(node, widths, constant_values)
+    for axis, (n, width) in enumerate(zip(node.shape, widths, strict=True)):
+        if width != [0, 0]:
+            node = take(node, np.pad(np.arange(n), width, mode), axis)  # type: ignore[call-overload]
+    return node
+
+
+def _pad_constant(node: Array, widths: list[list[int]], value: Value) -> Array:
+    if np.ndim(value):
+        raise TypeError("np.pad: constant_values: got an array, expected one number")
+    if any(side < 0 for width in widths for side in width):
+        raise ValueError("np.pad: pad_width: got a negative width")
     before = [low for low, _ in widths]
     total = [low + n + high for n, (low, high) in zip(node.shape, widths, strict=True)]
-    return ops.pad(need().graph, node, before, [1] * node.ndim, total)
+    padded = ops.pad(need().graph, node, before, [1] * node.ndim, total)
+    if not isinstance(value, Node) and value == 0:
+        return padded
+    inside = np.pad(np.ones(node.shape, np.bool_), widths)
+    return where(inside, padded, as_node(value, node.dtype))
+
+
+def without_ends(node: Array, axis: int, first: int, last: int) -> Array:
+    """Less so many places at the beginning and at the end of an axis."""
+    return piece(node, axis, first, max(node.shape[axis] - last, first))
 
 
 @function(np.diff)
@@ -272,9 +444,13 @@ def diff(a: Value, n: int = 1, axis: int = -1) -> Array:
     node = as_node(a)
     at = normalize_axis_index(axis, node.ndim)
     for _ in range(n):
-        total = node.shape[at]
-        node = subtract(_piece(node, at, 1, total), _piece(node, at, 0, total - 1))
+        node = subtract(without_ends(node, at, 1, 0), without_ends(node, at, 0, 1))
     return node
+
+
+@function(np.ediff1d)
+def ediff1d(ary: Value) -> Array:
+    return diff(ravel(ary))
 
 
 @function(np.take)
@@ -303,6 +479,11 @@ def diag(v: Value, k: int = 0) -> Array:
     return where(np.eye(n, k=k, dtype=bool), row, 0)
 
 
+@function(np.diagflat)
+def diagflat(v: Value, k: int = 0) -> Array:
+    return diag(ravel(v), k)
+
+
 @function(np.trace)
 def trace(a: Value, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     return sum(diagonal(a, offset, axis1, axis2), -1)
@@ -323,7 +504,45 @@ def triu(m: Value, k: int = 0) -> Array:
     return where(_below(m, k - 1), 0, m)
 
 
-# ---- constants of a shape --------------------------------------------------------------------
+# ---- grids and constants ---------------------------------------------------------------------
+
+
+@function(np.meshgrid)
+def meshgrid(
+    *xi: Value, copy: bool = True, sparse: bool = False, indexing: str = "xy"
+) -> tuple[Array, ...]:
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"np.meshgrid: indexing: got {indexing!r}, expected 'xy' or 'ij'")
+    n = len(xi)
+    places = [1, 0, *range(2, n)] if indexing == "xy" and n > 1 else range(n)
+    open_grid = [
+        reshape(x, [-1 if k == place else 1 for k in range(n)])
+        for x, place in zip(xi, places, strict=True)
+    ]
+    return tuple(open_grid) if sparse else broadcast_arrays(*open_grid)
+
+
+@function(np.ix_)
+def ix_(*args: Value) -> tuple[Array, ...]:
+    nodes = [as_node(a) for a in args]
+    if any(node.dtype == BOOL for node in nodes):
+        raise TypeError("np.ix_: got a traced mask, expected positions: use np.where")
+    n = len(nodes)
+    return tuple(
+        reshape(node, [-1 if j == k else 1 for j in range(n)]) for k, node in enumerate(nodes)
+    )
+
+
+@function(np.linspace)
+def linspace(
+    start: Value, stop: Value, num: int = 50, endpoint: bool = True, *, axis: int = 0
+) -> Array:
+    start, stop = promote_float(start, stop, of_small=FLOAT64)
+    start, stop = broadcast_arrays(start, stop)
+    share = as_node(np.linspace(0, 1, num, endpoint), start.dtype)
+    share = reshape(share, [num] + [1] * start.ndim)
+    grid = add(multiply(start, subtract(1, share)), multiply(stop, share))
+    return moveaxis(grid, 0, axis)
 
 
 def _full(a: Value, shape: Any, dtype: DTypeLike | None, value: float) -> Array:
@@ -335,6 +554,11 @@ def _full(a: Value, shape: Any, dtype: DTypeLike | None, value: float) -> Array:
 @function(np.zeros_like, np.empty_like)
 def zeros_like(a: Value, dtype: DTypeLike | None = None, *, shape: Any = None) -> Array:
     return _full(a, shape, dtype, 0.0)
+
+
+@function(np.imag)
+def imag(val: Value) -> Array:
+    return zeros_like(val)
 
 
 @function(np.ones_like)
@@ -350,3 +574,38 @@ def full_like(
     return broadcast_to(
         as_node(fill_value, as_node(a).dtype if dtype is None else dtype), sizes
     )
+
+
+# ---- constants that are asked for with like= -------------------------------------------------
+
+
+def _constant(make: Callable[..., Any]) -> None:
+    """A concrete array as a value of the trace: of the dtype of a run, where that is given."""
+
+    def call(*args: Any, **options: Any) -> Array:
+        return as_node(make(*args, **options))
+
+    function(make)(call)
+
+
+for _make in (np.zeros, np.ones, np.empty, np.eye, np.identity, np.arange, np.tri):
+    _constant(_make)
+
+
+@function(np.full)
+def full(
+    shape: Any,
+    fill_value: Value,
+    dtype: DTypeLike | None = None,
+    order: str = "C",
+    device: str | None = None,
+) -> Array:
+    return broadcast_to(as_node(fill_value, dtype), shape)
+
+
+@function(np.array, np.asarray, np.asanyarray, np.ascontiguousarray)
+def array(object: Any, dtype: DTypeLike | None = None) -> Array:
+    """Of a list too: its items are stacked."""
+    if isinstance(object, list | tuple):
+        object = stack([array(item) for item in object])
+    return as_node(object, dtype)

@@ -135,11 +135,14 @@ def _common(kinds: tuple[Kind, ...], default: DType | None) -> DType:
 
 
 @functools.cache
-def to_float(dtype: DType, default: DType | None) -> DType:
-    """The dtype of exp(x): the own of a float; float64 of int32, float32 of smaller ones."""
+def to_float(dtype: DType, default: DType | None, of_small: DType) -> DType:
+    """The float dtype that a function gives: the own of a float; of int32 float64, of smaller
+    ones ``of_small``: NumPy's exp, sin, ... give float16 there, which is float32 here, but its
+    quotients and means are float64.
+    """
     if dtype.kind == "f":
         return dtype
-    return default or (FLOAT64 if dtype == INT else FLOAT32)
+    return default or (FLOAT64 if dtype == INT else of_small)
 
 
 # ---- values as nodes -------------------------------------------------------------------------
@@ -195,11 +198,12 @@ def as_node(value: Value, dtype: DTypeLike | None = None) -> Array:
     return node.as_weak() if kind is int or kind is float else node
 
 
-def as_float(value: Value) -> Array:
-    """The value as a node of a float dtype."""
+def as_float(value: Value, of_small: DType = FLOAT32) -> Array:
+    """The value as a node of a float dtype: see to_float."""
     trace = need()
     value, kind = _kind(trace, value)
-    return _node(trace, value, kind, to_float(_common((kind,), trace.dtype), trace.dtype))
+    dtype = to_float(_common((kind,), trace.dtype), trace.dtype, of_small)
+    return _node(trace, value, kind, dtype)
 
 
 def promote(*values: Value) -> list[Array]:
@@ -210,11 +214,12 @@ def promote(*values: Value) -> list[Array]:
     return [_node(trace, value, kind, dtype) for value, kind in pairs]
 
 
-def promote_float(*values: Value) -> list[Array]:
-    """The values as nodes of their common float dtype."""
+def promote_float(*values: Value, of_small: DType = FLOAT32) -> list[Array]:
+    """The values as nodes of their common float dtype: see to_float."""
     trace = need()
     pairs = [_kind(trace, value) for value in values]
-    dtype = to_float(_common(tuple([kind for _, kind in pairs]), trace.dtype), trace.dtype)
+    common = _common(tuple([kind for _, kind in pairs]), trace.dtype)
+    dtype = to_float(common, trace.dtype, of_small)
     return [_node(trace, value, kind, dtype) for value, kind in pairs]
 
 

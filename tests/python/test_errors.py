@@ -89,13 +89,11 @@ def test_values_that_are_not_known():
 
 
 def test_missing_functions_name_others():
-    fails(lambda x: np.nancumsum(x), X, match=r"np\.nancumsum cannot be traced.*np\.cumsum")
     fails(lambda x: np.lexsort(x), X, match=r"np\.lexsort cannot be traced")
-    fails(lambda x: np.cbrt(x), X, match=r"np\.cbrt cannot be traced")
+    fails(lambda x: np.i0(x), X, match=r"np\.i0 cannot be traced")
     fails(lambda x: np.linalg.svd(x), X, match=r"np\.linalg\.svd cannot be traced")
-    fails(lambda x: np.add.outer(x, x), X, match=r"np\.add\.outer cannot be traced")
-    fails(lambda x: np.sum(x, where=x > 0), X, match=r"np\.sum\(\) got .* 'where'")
-    fails(lambda x: np.max(x, initial=0), X, match=r"np\.max\(\) got .* 'initial'")
+    fails(lambda x: np.divide.reduce(x), X, match=r"np\.divide\.reduce cannot be traced")
+    fails(lambda x: np.pad(x, 1, end_values=1), X, match=r"np\.pad\(\) got .* 'end_values'")
     fails(lambda x: np.exp(x, dtype="f4"), X, match=r"np\.exp\(\) got .* 'dtype'")
     assert "linalg.norm" in ebm.supported_functions()
 
@@ -110,7 +108,7 @@ def test_writing_into_traced_arrays():
         y += x
         return y
 
-    fails(assign, X, match=r"cannot be written into.*np\.where")
+    fails(assign, X, match=r"cannot be written into.*x\.at\[index\]\.set\(v\).*np\.where")
     fails(in_place, X, match=r"cannot be written into another array.*a = a \+ b")
     fails(lambda x: np.exp(x, out=np.empty((3, 4))), X, match="out=")
 

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import ebmlib as ebm
+from ebmlib import _core
+from ebmlib._trace import Trace
 from tests.python.numpy_check import expected_dtype
 
 DTYPES = ("bool", "uint8", "int32", "float32", "float64")
@@ -211,3 +213,38 @@ def test_numbers_that_do_not_fit():
     """OverflowError in NumPy."""
     with pytest.raises(ValueError, match="300 does not fit into uint8"):
         ebm.jit(lambda x: x + 300)(np.uint8([1]))
+
+
+# ---- in a run of float32 ---------------------------------------------------------------------
+
+GRID = np.linspace(0, 1, 4)
+MASK = GRID > 0.5
+CONSTANTS = [
+    lambda x: x * np.float64(2) + np.pi + GRID,
+    lambda x: x ** np.float64(2) + 2**x + np.float_power(x, 2),
+    lambda x: np.interp(x, GRID, GRID**2) + np.polyval(GRID, x),
+    lambda x: np.mean(x > 0) * x + np.sum(x > 0) / 3 + np.std(x > 0),
+    lambda x: np.mean(x, where=MASK) + np.var(x, where=MASK, ddof=1) + x,
+    lambda x: np.linspace(0, 1, 4) * x + np.linspace(x, 1, 4)[0],
+    lambda x: np.arange(4.0, like=x) * x + np.eye(4, like=x) @ x,
+    lambda x: np.full(4, 1.5, like=x) * x + np.zeros(4, like=x) + np.arange(4, like=x),
+    lambda x: np.cov(x) * x + np.average(x, weights=GRID),
+    lambda x: np.gradient(x, GRID) + np.trapezoid(x, GRID),
+    lambda x: np.select([x > 0], [1.0], 2.0) * x + np.heaviside(x, 0.5),
+    lambda x: np.choose(x > 0, [1.0, 2.0], mode="clip") * x + np.argmax(x) / 3,
+    lambda x: np.sinc(x) + np.hypot(x, 2) + np.linalg.norm(x, 3) + np.isclose(x, GRID),
+    lambda x: np.convolve(x, GRID, "same") + np.quantile(x, 0.1) + np.median(x),
+    lambda x: x.at[0].set(GRID[1]).at[MASK].add(GRID[2:]),
+    lambda x: np.nan_to_num(x, nan=np.float64(3)) + np.exp(np.argmax(x)),
+    lambda x: np.pad(x, 1, constant_values=np.float64(2.0))[:4] * np.cosh(np.float64(1.0)),
+]
+
+
+@pytest.mark.parametrize("function", CONSTANTS)
+def test_constants_take_the_dtype_of_a_run(function):
+    """As in estimators and samplers: nothing in the graph is float64."""
+    graph = _core.Graph()
+    with Trace(graph, dtype=np.dtype(np.float32)):
+        out = function(graph.input(None, np.float32, (4,), False))
+        assert out.dtype == np.float32
+        assert "f64" not in graph.print([out])

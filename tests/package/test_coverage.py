@@ -13,6 +13,7 @@ from docs import coverage
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
+@pytest.mark.skipif(not hasattr(np, "matvec"), reason="the page is of NumPy >= 2.2")
 def test_the_page_is_current():
     assert coverage.PAGE == DOCS / "coverage.md"
     assert coverage.page() == coverage.PAGE.read_text(), "run python docs/coverage.py"

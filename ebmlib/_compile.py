@@ -7,6 +7,7 @@ it, so that ``ebm.grad(f)(x)`` in a loop compiles once.
 
 from __future__ import annotations
 
+import array
 import functools
 import weakref
 from collections.abc import Callable, Hashable, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 
 from . import _core, _tree
 from ._core import Node
+from ._interchange import as_array
 from ._trace import BOOL, FLOAT64, INT, Trace, as_node, canonical, current
 from .errors import StateError
 
@@ -95,12 +97,18 @@ def signature(leaves: list[Any], structure: Any) -> tuple[list[Any], tuple[Spec,
 def _as_array(leaf: Any, structure: Any, k: int) -> NDArray[Any]:
     if isinstance(leaf, Node):
         raise StateError("a traced array escaped: the function that it belongs to has ended")
-    if not isinstance(leaf, np.generic) and not hasattr(leaf, "__array__"):
+    if not isinstance(leaf, np.generic) and not _is_array(leaf):
         raise TypeError(
             f"argument {_name(structure, k)} is {type(leaf).__name__}, not an array: "
             "close over it, or name it in static_argnums of ebm.jit"
         )
-    return np.asarray(leaf)
+    return as_array(leaf, f"argument {_name(structure, k)}")
+
+
+def _is_array(leaf: Any) -> bool:
+    if hasattr(leaf, "__array__") or hasattr(leaf, "__dlpack__"):
+        return True
+    return isinstance(leaf, memoryview | array.array)
 
 
 def _canonical(dtype: np.dtype[Any], structure: Any, k: int) -> np.dtype[Any]:
@@ -129,6 +137,23 @@ def compile_function(
     if not pure:
         _check_purity(traced, Traced(function, structure, specs), name)
     return Compiled(_core.Plan(traced.graph, traced.outs), traced.structure)
+
+
+def trace_rows(function: Function, specs: Sequence[Spec], dtype: Any) -> Traced:
+    """A function of arrays as samplers and estimators trace it; see `Trace` for the dtype."""
+    _, structure = _tree.flatten((tuple(range(len(specs))), {}))
+    return Traced(function, structure, specs, dtype)
+
+
+def check_purity(function: Function, specs: Sequence[Spec], dtype: Any) -> None:
+    """ValueError if two traces of the function differ."""
+    first, second = (trace_rows(function, specs, dtype) for _ in range(2))
+    _check_purity(first, second, name_of(function))
+
+
+def same_constants(first: Traced, second: Traced) -> bool:
+    """Whether two traces with the same text have the same constants, as they are now."""
+    return _different_constant(first.constants(), second.constants()) is None
 
 
 def _check_purity(first: Traced, second: Traced, name: str) -> None:
@@ -210,6 +235,8 @@ def transformed(
 
 
 def name_of(function: Function) -> str:
+    if isinstance(function, functools.partial) and not hasattr(function, "__name__"):
+        return name_of(function.func)
     return getattr(function, "__name__", type(function).__name__)
 
 

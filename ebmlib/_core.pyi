@@ -101,7 +101,8 @@ class Bound:
 
 @final
 class Chain:
-    """A walk of n steps: called with (x, key, first step), gives (x, extras)."""
+    """A walk in legs of steps, and the rest: called with (x, key, first step, legs, trace) gives
+    (x, reports of the legs)."""
 
     def __new__(
         cls,
@@ -109,15 +110,25 @@ class Chain:
         energy: Bound | Callable[..., Any],
         dtype: DTypeLike,
         shape: _Shape,
-        n: int,
-        thin: int = 0,
+        leg: int,
+        rest: int = 0,
         info: bool = False,
+        block: int = 0,
     ) -> Chain: ...
     def __call__(
-        self, x: ArrayLike, key: ArrayLike, first: int, /
+        self,
+        x: ArrayLike,
+        key: ArrayLike,
+        first: int,
+        legs: int,
+        trace: NDArray[Any] | None = None,
     ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...]]: ...
     @property
     def info(self) -> tuple[str, ...]: ...
+    @property
+    def block(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
 
 @final
 class Trainer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ class Parameters:
     """
 
     @classmethod
+    @functools.cache
     def _defaults(cls) -> dict[str, Any]:
         parameters = inspect.signature(cls.__init__).parameters.values()
         return {p.name: p.default for p in parameters if p.name != "self"}

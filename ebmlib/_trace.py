@@ -235,6 +235,8 @@ def call_in(
     graph: Graph, dtype: DType, function: Callable[..., Value], nodes: Sequence[Node]
 ) -> Array:
     """function(*nodes), written into a graph that C is building; the result is a node of it."""
+    from ._compile import check_purity
+
     parent = current()
     trace = Trace(graph, dtype=dtype)
     if parent is not None:
@@ -243,4 +245,5 @@ def call_in(
         result = as_node(function(*nodes))
     if parent is not None:
         parent.root.purpose = trace.purpose
+    check_purity(function, [(node.dtype, node.shape, node.weak) for node in nodes], dtype)
     return result

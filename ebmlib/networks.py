@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _core
+from ._interchange import as_numbers
 from ._params import Specification
 from ._trace import as_node
 from .random import key
@@ -193,10 +194,7 @@ class BoundNetwork:
         return self._core.run(self._rows(x))
 
     def _rows(self, given: Any) -> NDArray[Any]:
-        x: NDArray[Any] = np.asarray(given)
-        if x.dtype.kind not in "fiub":
-            raise TypeError(f"x: got {x.dtype}, expected numbers")
-        return x.astype(self.dtype, copy=False)
+        return as_numbers(given, "x").astype(self.dtype, copy=False)
 
     def parameters(self) -> dict[str, NDArray[Any]]:
         """A dict of copies of the arrays."""
@@ -204,7 +202,12 @@ class BoundNetwork:
 
     def set_parameters(self, arrays: Mapping[str, Any]) -> BoundNetwork:
         """Write arrays by name: all of them, or some.  Returns self."""
-        self._core.set({name: np.asarray(a).astype(self.dtype) for name, a in arrays.items()})
+        self._core.set(
+            {
+                name: as_numbers(a, name).astype(self.dtype, copy=False)
+                for name, a in arrays.items()
+            }
+        )
         return self
 
     @property

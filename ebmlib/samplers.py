@@ -16,19 +16,26 @@ True
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _core
+from ._compile import Traced, same_constants, trace_rows
+from ._interchange import as_array, as_numbers
 from ._params import Specification
-from .errors import StateError, not_fitted
+from .errors import ShapeError, StateError, not_fitted
 from .networks import BoundNetwork, Network
 from .random import key
 
 __all__ = ["ChainState", "Langevin", "ReplayBuffer"]
+
+BLOCK_UNIT = 64  # rows: blocks are multiples of it, so that draws begin at whole groups
 
 
 class ChainState(NamedTuple):
@@ -64,6 +71,10 @@ class Sampler(Specification):
         return_trace: bool = False,
         thin: int = 1,
         args: Sequence[Any] = (),
+        *,
+        return_info: bool = False,
+        out: NDArray[Any] | None = None,
+        block_rows: int | None = None,
     ) -> Any:
         """Walk from x0.
 
@@ -72,7 +83,8 @@ class Sampler(Specification):
         energy : callable, BoundNetwork or fitted estimator
             E(x, *args): (N, ...) -> (N,), rows independent of one another.
         x0 : array (N, ...)
-            Starts of N chains.  A network's chains take its dtype, others that of x0.
+            Starts of N chains.  A network's chains take its dtype; others float32 if x0 is
+            float32 or float16, else float64.
         n_steps : int or None
             None: the sampler's own.
         random_state : int, numpy.random.Generator or None
@@ -80,44 +92,117 @@ class Sampler(Specification):
             Also give the positions after every ``thin``-th step.
         thin : int, default 1
         args : tuple
-            Further arguments of the energy.
+            Further arguments of the energy, the same for all blocks.
+        return_info : bool, default False
+            Also give what every ``thin``-th step reports, such as the energy before it.
+        out : array (n_steps // thin, N, ...) or None
+            Where the trace goes, with ``return_trace``: contiguous and of the chains' dtype,
+            for example a ``numpy.memmap`` that is larger than memory.
+        block_rows : int or None
+            Chains that walk at once, rounded up to a multiple of 64; it bounds the memory and
+            changes no bit.  None: for a network as many as fit into 64 MiB, for a function
+            all, since it may hold an array with a number for each of the N chains.
 
         Returns
         -------
         x : array (N, ...)
         trace : array (n_steps // thin, N, ...), only with ``return_trace``
+        info : dict of arrays (n_steps // thin, N), only with ``return_info``
+
+        Notes
+        -----
+        Compiled chains are kept for the next call.  A function is traced at each call, so
+        arrays and numbers that it closes over may change between calls.
         """
-        n_steps = self.n_steps if n_steps is None else n_steps
-        thin = whole(thin, "thin", 1) if return_trace else 0
-        chain, x0 = self._chain(energy, x0, args, whole(n_steps, "n_steps", 0), thin, False)
-        x, extras = chain(x0, key(random_state), 0)
-        return (x, extras[0]) if return_trace else x
+        n_steps = whole(self.n_steps if n_steps is None else n_steps, "n_steps", 0)
+        thin = whole(thin, "thin", 1)
+        keep = return_trace or return_info
+        legs, rest = divmod(n_steps, thin) if keep else (1, 0)
+        leg = thin if keep else n_steps
+        if out is not None and not return_trace:
+            raise ValueError("out: got an array, expected return_trace=True with it")
+        target = Target(energy, x0, args)
+        trace = out
+        if return_trace and out is None:
+            trace = np.empty((legs, *target.x0.shape), target.x0.dtype)
+        block = -1 if block_rows is None else whole(block_rows, "block_rows", 1)
+        with target.chain(self._spec(), leg, rest, return_info, block) as chain:
+            x, infos = chain(target.x0, key(random_state), 0, legs, trace)
+            info = dict(zip(chain.info, infos, strict=True)) if return_info else None
+        results = [x] + [trace] * return_trace + [info] * return_info
+        return tuple(results) if len(results) > 1 else x
 
     def init(self, x0: Any, random_state: Any = None) -> ChainState:
         """The state of chains that stand at x0."""
-        return ChainState(np.asarray(x0), key(random_state), 0)
+        return ChainState(as_numbers(x0, "x0"), key(random_state), 0)
 
     def step(
         self, energy: Any, state: ChainState, args: Sequence[Any] = ()
     ) -> tuple[ChainState, dict[str, NDArray[Any]]]:
         """One step: the new state, and a dict of what it reports, arrays (N,)."""
-        chain, x0 = self._chain(energy, state.x, args, 1, 0, True)
-        x, infos = chain(x0, state.key, state.step)
-        info = dict(zip(chain.info, infos, strict=True))
+        target = Target(energy, state.x, args)
+        with target.chain(self._spec(), 1, 0, True, -1) as chain:
+            x, infos = chain(target.x0, state.key, state.step, 1)
+            info = {name: a[0] for name, a in zip(chain.info, infos, strict=True)}
         return ChainState(x, state.key, state.step + 1), info
 
-    def _chain(
-        self, energy: Any, x0: Any, args: Sequence[Any], n_steps: int, thin: int, info: bool
-    ) -> tuple[_core.Chain, NDArray[Any]]:
-        function, dtype = as_energy(energy, args)
-        x0 = np.asarray(x0)
-        if x0.dtype.kind not in "fiub":
-            raise TypeError(f"x0: got {x0.dtype}, expected numbers")
+
+# ---- compiled chains ------------------------------------------------------------------------
+
+MAX_KEPT = 8  # chains kept for the next call
+MAX_KEPT_BYTES = 1 << 24  # of one of them: larger ones take far longer to run than to compile
+
+_kept: OrderedDict[Hashable, tuple[_core.Chain, Any]] = OrderedDict()  # newest last
+
+
+class Target:
+    """What chains walk on: an energy and where they start."""
+
+    def __init__(self, energy: Any, x0: Any, args: Sequence[Any]) -> None:
+        self.energy, dtype = as_energy(energy, args)
+        x0 = as_numbers(x0, "x0")
         if dtype is None:
-            dtype = np.dtype(np.float32 if x0.dtype == np.float32 else np.float64)
-        x0 = x0.astype(dtype, copy=False)
-        chain = _core.Chain(self._spec(), function, dtype, x0.shape, n_steps, thin, info)
-        return chain, x0
+            narrow = x0.dtype in (np.float16, np.float32)
+            dtype = np.dtype(np.float32 if narrow else np.float64)
+        self.x0: NDArray[Any] = x0.astype(dtype, copy=False)
+
+    @contextmanager
+    def chain(
+        self, spec: tuple[str, dict[str, Any]], leg: int, rest: int, info: bool, block: int
+    ) -> Iterator[_core.Chain]:
+        """A compiled chain for the time of a run: a kept one if its energy is the same now.
+
+        It is taken out while it runs, so that two threads do not meet in it.
+        """
+        x0, is_network = self.x0, isinstance(self.energy, _core.Bound)
+        if block > 0:
+            block = -(-block // BLOCK_UNIT) * BLOCK_UNIT
+        elif not is_network:
+            block = 0
+        made_of: Any = self.energy if is_network else self._trace(block)
+        name = id(self.energy) if is_network else made_of.text()
+        place = (repr(spec), name, x0.dtype, x0.shape, leg, rest, info, block)
+        chain, old = _kept.pop(place, (None, None))
+        if chain is None or not (is_network or same_constants(old, made_of)):
+            chain = _core.Chain(
+                spec, self.energy, x0.dtype, x0.shape, leg, rest, info, block
+            )
+        try:
+            yield chain
+        finally:
+            if chain.bytes <= MAX_KEPT_BYTES:
+                _kept[place] = (chain, made_of)
+                if len(_kept) > MAX_KEPT:
+                    _kept.popitem(last=False)
+
+    def _trace(self, block: int) -> Traced:
+        shape = self.x0.shape
+        if not shape:
+            raise ShapeError("x0: got a scalar, expected rows (N, ...)")
+        rows = min(block, shape[0]) if block else shape[0]
+        return trace_rows(
+            self.energy, [(self.x0.dtype, (rows, *shape[1:]), False)], self.x0.dtype
+        )
 
 
 class Langevin(Sampler):
@@ -282,7 +367,20 @@ def as_energy(energy: Any, args: Sequence[Any] = ()) -> tuple[Any, np.dtype[Any]
         raise TypeError(f"energy: got {type(energy).__name__}, expected a function of rows")
     if not args:
         return energy, None
-    return lambda x: energy(x, *args), None
+    args = [_as_argument(value, k) for k, value in enumerate(args)]
+    bound = functools.partial(_call_with, energy, args)
+    functools.update_wrapper(bound, energy, updated=())
+    return bound, None
+
+
+def _call_with(energy: Any, args: Sequence[Any], x: Any) -> Any:
+    return energy(x, *args)
+
+
+def _as_argument(value: Any, k: int) -> Any:
+    """Arrays of other libraries as NumPy's."""
+    is_array = hasattr(value, "__array__") or hasattr(value, "__dlpack__")
+    return as_array(value, f"args[{k}]") if is_array else value
 
 
 def generator(random_state: Any) -> np.random.Generator:

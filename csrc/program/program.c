@@ -1,9 +1,7 @@
-#define _POSIX_C_SOURCE 200809L
 #include "program/program.h"
 
-#include <time.h>
-
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "program/internal.h"
 
 /* A step is a feed, or a plan with the arrays that it reads and replaces. */
@@ -154,13 +152,6 @@ ebm_status ebm_program_set_rows(ebm_program *program, const char *batch, const e
 
 /* ---- running ----------------------------------------------------------------------------- */
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* One pass.  Plans are not polled: a run cut short would leave arrays half replaced. */
 static ebm_status run_once(ebm_program *program)
 {
@@ -180,7 +171,7 @@ ebm_status ebm_program_run(ebm_program *program, int64_t n, const ebm_poll *poll
     while (*done < n) {
         EBM_TRY(run_once(program));
         ++*done;
-        double t = now();
+        double t = ebm_clock();
         if (!poll || t - program->polled < POLL_SECONDS) continue;
         program->polled = t;
         if (poll->stop(poll->context)) return ebm_fail(EBM_CANCELLED, "program: stopped");

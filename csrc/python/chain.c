@@ -60,20 +60,22 @@ static int compile(ebm_py_chain *self, PyObject *pair, PyObject *energy_object)
 
 static PyObject *chain_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"sampler", "energy", "dtype", "shape", "n", "thin", "info", NULL};
+    static char *names[] = {"sampler", "energy", "dtype", "shape", "leg",
+                            "rest",    "info",   "block", NULL};
     PyObject *pair, *energy, *dtype_object, *shape_object;
-    long long n, thin = 0;
+    long long leg, rest = 0, block = EBM_CHAIN_ALL;
     int info = 0;
     ebm_chain_options options = {.device = ebm_device_cpu()};
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOL|Lp:Chain", names, &pair, &energy,
-                                     &dtype_object, &shape_object, &n, &thin, &info))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOL|LpL:Chain", names, &pair, &energy,
+                                     &dtype_object, &shape_object, &leg, &rest, &info, &block))
         return NULL;
     if (ebm__py_dtype(dtype_object, &options.dtype) < 0 ||
         ebm__py_shape(shape_object, &options.x, "x0") < 0)
         return NULL;
-    options.n = n;
-    options.thin = thin;
+    options.leg = leg;
+    options.rest = rest;
     options.info = info;
+    options.block = block;
     ebm_py_chain *self = (ebm_py_chain *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->options = options;
@@ -84,71 +86,111 @@ static PyObject *chain_new(PyTypeObject *type, PyObject *args, PyObject *keyword
 
 /* ---- runs -------------------------------------------------------------------------------- */
 
-/* Fresh arrays for what comes behind x: the trace, or each info; a tuple. */
-static PyObject *make_extras(const ebm_py_chain *self)
+/* Fresh arrays (legs, N) for what the legs report; a tuple. */
+static PyObject *make_infos(const ebm_py_chain *self, int64_t legs, ebm_chain_run_args *args)
 {
-    const ebm_chain_options *o = &self->options;
-    int32_t n = o->info ? self->kind->n_info : o->thin > 0 ? 1 : 0;
-    PyObject *extras = PyTuple_New(n);
-    for (int32_t k = 0; extras && k < n; k++) {
-        ebm_shape shape = EBM_DIMS(o->x.dim[0]);
-        if (!o->info) ebm_rows_shape(&shape, o->n / o->thin, &o->x);
-        PyObject *array = ebm__py_empty(o->dtype, &shape);
-        if (array)
-            PyTuple_SET_ITEM(extras, k, array);
-        else
-            Py_CLEAR(extras);
+    int32_t n = self->options.info ? self->kind->n_info : 0;
+    ebm_shape shape = EBM_DIMS(legs, self->options.x.dim[0]);
+    PyObject *infos = PyTuple_New(n);
+    for (int32_t k = 0; infos && k < n; k++) {
+        PyObject *array = ebm__py_empty(self->options.dtype, &shape);
+        if (!array) {
+            Py_CLEAR(infos);
+            break;
+        }
+        PyTuple_SET_ITEM(infos, k, array);
+        args->info[k] = PyArray_DATA((PyArrayObject *)array);
     }
-    return extras;
+    return infos;
 }
 
-static ebm_status run(ebm_py_chain *self, PyArrayObject *x, const uint32_t key[2],
-                      int32_t first, PyObject *end, PyObject *extras)
+/* Where the trace goes: an array of exactly this kind, since a copy would not be seen. */
+static int find_trace(ebm_py_chain *self, PyObject *object, int64_t legs, void **trace)
 {
-    void *extra[EBM_SAMPLER_MAX] = {0}, *out = PyArray_DATA((PyArrayObject *)end);
-    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(extras); k++)
-        extra[k] = PyArray_DATA((PyArrayObject *)PyTuple_GET_ITEM(extras, k));
-    const void *start = PyArray_DATA(x);
-    bool info = self->options.info;
+    ebm_shape expected, shape;
+    const ebm_chain_options *o = &self->options;
+    if (object == Py_None) return 0;
+    if (ebm_rows_shape(&expected, legs, &o->x) != EBM_OK) {
+        ebm__py_raise((PyObject *)self, EBM_SHAPE);
+        return -1;
+    }
+    if (!PyArray_Check(object) || !PyArray_ISCARRAY((PyArrayObject *)object) ||
+        PyArray_TYPE((PyArrayObject *)object) != ebm__py_typenum(o->dtype)) {
+        PyErr_Format(PyExc_TypeError, "out: expected a contiguous, writable array of %s",
+                     o->dtype == EBM_F64 ? "float64" : "float32");
+        return -1;
+    }
+    PyArrayObject *array = (PyArrayObject *)object;
+    if (ebm__py_array_shape(array, &shape, "out") < 0) return -1;
+    if (!ebm_shape_equal(&shape, &expected)) {
+        char got[128], wanted[128];
+        ebm__py_raise((PyObject *)self,
+                      ebm_fail(EBM_SHAPE, "out: shape %s, expected %s",
+                               ebm_shape_text(&shape, got, sizeof got),
+                               ebm_shape_text(&expected, wanted, sizeof wanted)));
+        return -1;
+    }
+    *trace = PyArray_DATA(array);
+    return 0;
+}
+
+static ebm_status run(ebm_py_chain *self, const ebm_chain_run_args *args)
+{
     ebm_py_run unlocked;
+    self->busy = true;
     ebm__py_run_begin(&unlocked, NULL);
-    ebm_status status = ebm_chain_run(self->chain, start, key, first, out, info ? NULL : extra[0],
-                                      info ? extra : NULL, &unlocked.poll);
+    ebm_status status = ebm_chain_run(self->chain, args, &unlocked.poll);
     ebm__py_run_end(&unlocked);
+    self->busy = false;
     return status;
 }
 
-/* chain(x, key, first) -> (x after the steps, trace or infos...). */
+/* chain(x, key, first, legs, trace=None) -> (x after the steps, infos); fills the trace. */
 static PyObject *chain_call(PyObject *object, PyObject *args, PyObject *keywords)
 {
+    static char *names[] = {"x", "key", "first", "legs", "trace", NULL};
     ebm_py_chain *self = (ebm_py_chain *)object;
-    PyObject *x_object, *key_object, *end = NULL, *extras = NULL, *result = NULL;
-    int first;
-    uint32_t key[2];
-    if (keywords && PyDict_GET_SIZE(keywords)) {
-        PyErr_SetString(PyExc_TypeError, "a chain takes no keyword arguments");
+    PyObject *x_object, *key_object, *trace = Py_None, *end = NULL, *infos = NULL, *result = NULL;
+    ebm_chain_run_args run_args = {0};
+    long long legs;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOiL|O:Chain", names, &x_object,
+                                     &key_object, &run_args.first, &legs, &trace))
         return NULL;
-    }
-    if (!PyArg_ParseTuple(args, "OOi:Chain", &x_object, &key_object, &first)) return NULL;
-    if (ebm__py_key(key_object, key) < 0) return NULL;
+    if (legs < 0) EBM_PY_TRY(object, ebm_fail(EBM_VALUE, "chain: legs: got %lld", legs));
     if (self->busy) EBM_PY_TRY(object, ebm_fail(EBM_STATE, "chain: it is running already"));
+    if (ebm__py_key(key_object, run_args.key) < 0 ||
+        find_trace(self, trace, legs, &run_args.trace) < 0)
+        return NULL;
     PyArrayObject *x = ebm__py_array(object, x_object, self->options.dtype, &self->options.x,
                                      "x0");
     if (x) end = ebm__py_empty(self->options.dtype, &self->options.x);
-    if (end) extras = make_extras(self);
-    if (extras) {
-        self->busy = true;
-        ebm_status status = run(self, x, key, first, end, extras);
-        self->busy = false;
+    if (end) infos = make_infos(self, legs, &run_args);
+    if (infos) {
+        run_args.legs = legs;
+        run_args.x = PyArray_DATA(x);
+        run_args.x_out = PyArray_DATA((PyArrayObject *)end);
+        ebm_status status = run(self, &run_args);
         if (status == EBM_OK)
-            result = Py_BuildValue("OO", end, extras);
+            result = Py_BuildValue("OO", end, infos);
         else
             ebm__py_raise(object, status);
     }
     Py_XDECREF(x);
     Py_XDECREF(end);
-    Py_XDECREF(extras);
+    Py_XDECREF(infos);
     return result;
+}
+
+static PyObject *get_block(PyObject *object, void *unused)
+{
+    (void)unused;
+    return PyLong_FromLongLong(ebm_chain_block(((ebm_py_chain *)object)->chain));
+}
+
+static PyObject *get_bytes(PyObject *object, void *unused)
+{
+    (void)unused;
+    return PyLong_FromSize_t(ebm_chain_bytes(((ebm_py_chain *)object)->chain));
 }
 
 static PyObject *get_info(PyObject *object, void *unused)
@@ -168,6 +210,8 @@ static PyObject *get_info(PyObject *object, void *unused)
 
 static PyGetSetDef attributes[] = {
     {"info", get_info, NULL, "The names of what a step reports.", NULL},
+    {"block", get_block, NULL, "Rows that walk at once.", NULL},
+    {"bytes", get_bytes, NULL, "Memory of a block.", NULL},
     {0},
 };
 
@@ -175,8 +219,10 @@ static PyType_Slot slots[] = {
     EBM_PY_SLOT(Py_tp_new, chain_new),
     EBM_PY_SLOT(Py_tp_dealloc, chain_dealloc),
     EBM_PY_SLOT(Py_tp_call, chain_call),
-    {Py_tp_doc, "Chain(sampler, energy, dtype, shape, n, thin=0, info=False)\n--\n\n"
-                "A walk of n steps: called with (x, key, first step), gives (x, extras)."},
+    {Py_tp_doc, "Chain(sampler, energy, dtype, shape, leg, rest=0, info=False, block=0)\n--\n\n"
+                "A walk in legs of steps, and the rest: called with (x, key, first step, legs, "
+                "trace) gives\n"
+                "(x, reports of the legs)."},
     {Py_tp_getset, attributes},
     {0, NULL},
 };

@@ -1,5 +1,7 @@
 #include "samplers/sampler.h"
 
+#include <string.h>
+
 #include "base/alloc.h"
 #include "ops/ops.h"
 
@@ -68,74 +70,50 @@ int64_t ebm_sampler_n_steps(const ebm_sampler *sampler)
 
 /* ---- graph code -------------------------------------------------------------------------- */
 
-static void init(const ebm_sampler *sampler, const ebm_walk *walk, ebm_graph *g, ebm_ref x,
-                 ebm_ref *carry)
+void ebm_sampler_start(const ebm_sampler *sampler, const ebm_energy *energy,
+                       const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref *carry)
 {
+    ebm_walk walk = {sampler->options, energy, scope};
+    for (int32_t k = 1; k < sampler->kind->n_carry; k++) carry[k] = EBM_POISON;
     carry[0] = x;
-    if (sampler->kind->init) sampler->kind->init(walk, g, x, carry);
+    if (sampler->kind->init && x != EBM_POISON) sampler->kind->init(&walk, g, x, carry);
 }
 
-/* Steps as one repeat over what the sampler carries.  Step i of the body is step first + i. */
-static void repeat_steps(const ebm_sampler *sampler, const ebm_walk *walk, ebm_graph *g,
-                         ebm_ref key, ebm_ref first, int64_t n, ebm_ref *carry)
+/* Reports are carried too, from zeros on, so that those of the last step are at hand. */
+static void start_info(const ebm_sampler *sampler, ebm_graph *g, ebm_ref x, ebm_ref *info)
 {
-    ebm_ref i, in[EBM_SAMPLER_MAX], out[EBM_SAMPLER_MAX], info[EBM_SAMPLER_MAX];
-    int32_t n_carry = sampler->kind->n_carry;
-    if (n == 0) return;
-    ebm_graph *body = ebm_repeat_open(g, n, carry, n_carry, NULL, 0, &i, in, NULL);
-    if (!body) {
-        for (int32_t k = 0; k < n_carry; k++) carry[k] = EBM_POISON;
-        return;
+    ebm_shape rows = EBM_DIMS(ebm_ref_shape(g, x).dim[0]);
+    for (int32_t k = 0; k < sampler->kind->n_info; k++)
+        info[k] = ebm_full(g, ebm_ref_dtype(g, x), &rows, 0.0);
+}
+
+void ebm_sampler_leg(const ebm_sampler *sampler, const ebm_energy *energy,
+                     const ebm_scope *scope, ebm_graph *g, ebm_ref key, ebm_ref first,
+                     int64_t n, ebm_ref *carry, ebm_ref *info)
+{
+    ebm_walk walk = {sampler->options, energy, scope};
+    ebm_ref i, now[2 * EBM_SAMPLER_MAX], in[2 * EBM_SAMPLER_MAX], out[2 * EBM_SAMPLER_MAX];
+    int32_t n_carry = sampler->kind->n_carry, n_info = info ? sampler->kind->n_info : 0;
+    if (n == 0 || carry[0] == EBM_POISON) return;
+    memcpy(now, carry, (size_t)n_carry * sizeof *now);
+    if (info) start_info(sampler, g, carry[0], now + n_carry);
+    ebm_graph *body = ebm_repeat_open(g, n, now, n_carry + n_info, NULL, 0, &i, in, NULL);
+    if (body) {
+        ebm_ref number = first == EBM_NONE ? i : ebm_add(body, ebm_lift(body, g, first), i);
+        ebm_ref step_key = ebm_fold_in(body, ebm_lift(body, g, key), number);
+        sampler->kind->step(&walk, body, step_key, in, out, out + n_carry);
+        ebm_repeat_close(body, out, NULL, 0, false, now, NULL);
     }
-    ebm_ref number = first == EBM_NONE ? i : ebm_add(body, ebm_lift(body, g, first), i);
-    ebm_ref step_key = ebm_fold_in(body, ebm_lift(body, g, key), number);
-    sampler->kind->step(walk, body, step_key, in, out, info);
-    ebm_repeat_close(body, out, NULL, 0, false, carry, NULL);
+    for (int32_t k = 0; k < n_carry; k++) carry[k] = body ? now[k] : EBM_POISON;
+    for (int32_t k = 0; k < n_info; k++) info[k] = body ? now[n_carry + k] : EBM_POISON;
 }
 
 ebm_ref ebm_sampler_chain(const ebm_sampler *sampler, const ebm_energy *energy,
                           const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref key,
                           ebm_ref first, int64_t n)
 {
-    ebm_walk walk = {sampler->options, energy, scope};
     ebm_ref carry[EBM_SAMPLER_MAX];
-    if (x == EBM_POISON) return EBM_POISON;
-    init(sampler, &walk, g, x, carry);
-    repeat_steps(sampler, &walk, g, key, first, n, carry);
+    ebm_sampler_start(sampler, energy, scope, g, x, carry);
+    ebm_sampler_leg(sampler, energy, scope, g, key, first, n, carry, NULL);
     return carry[0];
-}
-
-ebm_ref ebm_sampler_trace(const ebm_sampler *sampler, const ebm_energy *energy,
-                          const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref key,
-                          ebm_ref first, int64_t n, int64_t thin, ebm_ref *trace)
-{
-    ebm_walk walk = {sampler->options, energy, scope};
-    ebm_ref i, carry[EBM_SAMPLER_MAX], in[EBM_SAMPLER_MAX];
-    int32_t n_carry = sampler->kind->n_carry;
-    *trace = EBM_POISON;
-    if (x == EBM_POISON) return EBM_POISON;
-    init(sampler, &walk, g, x, carry);
-    ebm_graph *body = ebm_repeat_open(g, n / thin, carry, n_carry, NULL, 0, &i, in, NULL);
-    if (!body) return EBM_POISON;
-    ebm_ref number = ebm_mul(body, i, ebm_scalar(body, EBM_I32, (double)thin));
-    if (first != EBM_NONE) number = ebm_add(body, number, ebm_lift(body, g, first));
-    repeat_steps(sampler, &walk, body, ebm_lift(body, g, key), number, thin, in);
-    ebm_repeat_close(body, in, in, 1, false, carry, trace);
-    if (n % thin == 0) return carry[0];
-    ebm_ref next = ebm_scalar(g, EBM_I32, (double)(n - n % thin));
-    if (first != EBM_NONE) next = ebm_add(g, next, first);
-    repeat_steps(sampler, &walk, g, key, next, n % thin, carry);
-    return carry[0];
-}
-
-ebm_ref ebm_sampler_step(const ebm_sampler *sampler, const ebm_energy *energy,
-                         const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref key,
-                         ebm_ref number, ebm_ref *info)
-{
-    ebm_walk walk = {sampler->options, energy, scope};
-    ebm_ref carry[EBM_SAMPLER_MAX], next[EBM_SAMPLER_MAX];
-    if (x == EBM_POISON) return EBM_POISON;
-    init(sampler, &walk, g, x, carry);
-    sampler->kind->step(&walk, g, ebm_fold_in(g, key, number), carry, next, info);
-    return next[0];
 }

@@ -53,38 +53,55 @@ ebm_ref ebm_sampler_chain(const ebm_sampler *sampler, const ebm_energy *energy,
                           const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref key,
                           ebm_ref first, int64_t n);
 
-/* The same, and every `thin`-th position stacked: trace (n / thin, N, ...). */
-ebm_ref ebm_sampler_trace(const ebm_sampler *sampler, const ebm_energy *energy,
-                          const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref key,
-                          ebm_ref first, int64_t n, int64_t thin, ebm_ref *trace);
-
-/* One step, with the kind's n_info reports in `info`. */
-ebm_ref ebm_sampler_step(const ebm_sampler *sampler, const ebm_energy *energy,
-                         const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref key,
-                         ebm_ref number, ebm_ref *info);
+/* The same in parts.  `carry`, n_carry refs: x and what else the kind carries from step to step.
+ * `info`, NULL or n_info refs: what the last of n >= 1 steps reports, each (N,). */
+void ebm_sampler_start(const ebm_sampler *sampler, const ebm_energy *energy,
+                       const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref *carry);
+void ebm_sampler_leg(const ebm_sampler *sampler, const ebm_energy *energy,
+                     const ebm_scope *scope, ebm_graph *g, ebm_ref key, ebm_ref first,
+                     int64_t n, ebm_ref *carry, ebm_ref *info);
 
 /* ---- running ----------------------------------------------------------------------------- */
 
-/* A walk compiled for one energy and shape: n steps and no reports, or one step with them. */
+/* A walk compiled for one energy and shape.  It goes in legs of as many steps, after each of which
+ * the positions and reports can be kept, and in blocks of rows, one after the other, so that its
+ * memory is that of a block.  Neither changes a bit of the result. */
 typedef struct ebm_chain ebm_chain;
+
+/* Blocks are multiples of EBM_CHAIN_BLOCK rows: draws begin at whole groups. */
+enum { EBM_CHAIN_BLOCK = 64, EBM_CHAIN_ALL = 0, EBM_CHAIN_FIT = -1 };
+enum { EBM_CHAIN_BYTES = 1 << 26 }; /* what a block may take, if it can: 64 MiB */
+
 typedef struct ebm_chain_options {
     const ebm_device *device;
     ebm_dtype dtype;
     ebm_shape x;  /* (N, ...) */
-    int64_t n;    /* steps a run */
-    int64_t thin; /* 0: no trace */
-    bool info;    /* n must be 1 and thin 0 */
+    int64_t leg;  /* steps of a leg */
+    int64_t rest; /* steps after the last leg */
+    bool info;    /* the kind's n_info reports of each leg's last step */
+    int64_t block; /* rows at once: a number, EBM_CHAIN_ALL, or EBM_CHAIN_FIT for as many as fit */
 } ebm_chain_options;
 
-/* VALUE (options, dependent rows), SHAPE, the energy's own errors. */
+/* VALUE (options, dependent rows, blocks of an energy that draws), SHAPE, the energy's own
+ * errors. */
 ebm_status ebm_chain_new(ebm_chain **out, const ebm_sampler *sampler, const ebm_energy *energy,
                          const ebm_chain_options *options);
-void ebm_chain_free(ebm_chain *chain); /* NULL is fine */
+void ebm_chain_free(ebm_chain *chain);           /* NULL is fine */
+int64_t ebm_chain_block(const ebm_chain *chain); /* rows at once */
+size_t ebm_chain_bytes(const ebm_chain *chain);  /* that it holds */
 
-/* Steps first .. first + n - 1 from x (host memory), into x_out, the trace (or NULL) and n_info
- * arrays (or NULL), all in host memory.  CANCELLED by the poll: the results are undefined
- * then.  One run at a time. */
-ebm_status ebm_chain_run(ebm_chain *chain, const void *x, const uint32_t key[2], int32_t first,
-                         void *x_out, void *trace, void *const *info, const ebm_poll *poll);
+/* One run: `legs` legs and the rest, all arrays in host memory. */
+typedef struct ebm_chain_run_args {
+    const void *x; /* (N, ...) */
+    uint32_t key[2];
+    int32_t first; /* number of the first step */
+    int64_t legs;
+    void *x_out;
+    void *trace;                 /* (legs, N, ...) or NULL */
+    void *info[EBM_SAMPLER_MAX]; /* each (legs, N); with the option */
+} ebm_chain_run_args;
+
+/* CANCELLED by the poll: the results are undefined then.  One run at a time. */
+ebm_status ebm_chain_run(ebm_chain *chain, const ebm_chain_run_args *args, const ebm_poll *poll);
 
 #endif

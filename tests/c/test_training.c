@@ -235,37 +235,130 @@ static ebm_ref quadratic(const void *context, const ebm_scope *scope, ebm_graph 
     return ebm_scale(g, ebm_sum_rows(g, ebm_square(g, x)), 0.5);
 }
 
+static ebm_sampler *plain_langevin(double step_size, double noise)
+{
+    ebm_langevin_options o;
+    ebm_sampler *sampler = NULL;
+    ebm_options_init(&ebm_sampler_find("langevin")->options, &o);
+    o.step_size = step_size;
+    o.noise = noise;
+    CHECK_CLOSE(ebm_langevin_temperature(&o), noise * noise / (2 * step_size), 0);
+    CHECK_OK(ebm_sampler_new(&sampler, ebm_sampler_find("langevin"), &o));
+    return sampler;
+}
+
 TEST(chain_walks_and_reports)
 {
     ebm_energy energy = {quadratic, NULL, true, "quadratic"};
-    ebm_langevin_options o;
-    ebm_sampler *sampler = NULL;
+    ebm_sampler *sampler = plain_langevin(0.25, 0.0);
     ebm_chain *chain = NULL;
-    ebm_options_init(&ebm_sampler_find("langevin")->options, &o);
-    o.step_size = 0.25;
-    o.noise = 0.0;
-    CHECK_CLOSE(ebm_langevin_temperature(&o), 0.0, 0);
-    CHECK_OK(ebm_sampler_new(&sampler, ebm_sampler_find("langevin"), &o));
-    double x[3][2] = {{1, 2}, {3, 4}, {-8, 0}}, end[3][2], trace[2][3][2], e[3], norm[3];
-    void *info[2] = {e, norm};
-    uint32_t key[2] = {0, 0};
-    ebm_chain_options options = {ebm_device_cpu(), EBM_F64, EBM_DIMS(3, 2), 5, 2, false};
+    double x[3][2] = {{1, 2}, {3, 4}, {-8, 0}}, end[3][2], trace[2][3][2], e[2][3], norm[2][3];
+    ebm_chain_run_args args = {.x = x, .legs = 2, .x_out = end, .trace = trace, .info = {e, norm}};
+    ebm_chain_options options = {ebm_device_cpu(), EBM_F64, EBM_DIMS(3, 2), 2, 1, true, 0};
     CHECK_OK(ebm_chain_new(&chain, sampler, &energy, &options));
-    CHECK_OK(ebm_chain_run(chain, x, key, 0, end, trace, NULL, NULL));
-    ebm_chain_free(chain);
+    CHECK_OK(ebm_chain_run(chain, &args, NULL));
     for (int i = 0; i < 3; i++)
         for (int j = 0; j < 2; j++) {
             CHECK_CLOSE(end[i][j], x[i][j] * pow(0.75, 5), 1e-15);
+            CHECK_CLOSE(trace[0][i][j], x[i][j] * pow(0.75, 2), 1e-15);
             CHECK_CLOSE(trace[1][i][j], x[i][j] * pow(0.75, 4), 1e-15);
         }
-    options = (ebm_chain_options){ebm_device_cpu(), EBM_F64, EBM_DIMS(3, 2), 1, 0, true};
-    CHECK_OK(ebm_chain_new(&chain, sampler, &energy, &options));
-    CHECK_OK(ebm_chain_run(chain, x, key, 0, end, NULL, info, NULL));
-    CHECK(e[0] == 2.5 && e[1] == 12.5 && norm[1] == 5.0 && end[2][0] == -6.0);
+    /* The last step of a leg reports where it began: after 1 and after 3 steps. */
+    CHECK_CLOSE(e[0][0], 2.5 * pow(0.75, 2), 1e-15);
+    CHECK_CLOSE(e[1][1], 12.5 * pow(0.75, 6), 1e-15);
+    CHECK_CLOSE(norm[1][1], 5.0 * pow(0.75, 3), 1e-15);
     ebm_chain_free(chain);
     energy.rows_independent = false;
     CHECK_STATUS(ebm_chain_new(&chain, sampler, &energy, &options), EBM_VALUE);
     CHECK(strstr(ebm_message(), "langevin: energy: got quadratic, whose rows depend"));
+    ebm_sampler_free(sampler);
+}
+
+/* E plus a draw of its own, the same for every block. */
+static ebm_ref noisy(const void *context, const ebm_scope *scope, ebm_graph *g, ebm_ref x)
+{
+    ebm_shape two = EBM_DIMS(2), rows = EBM_DIMS(ebm_ref_shape(g, x).dim[0]);
+    ebm_ref key = ebm_full(g, EBM_I32, &two, 7);
+    ebm_ref n = ebm_normal(g, key, 0, ebm_ref_dtype(g, x), &rows);
+    return ebm_add(g, quadratic(context, scope, g, x), n);
+}
+
+static void run_chain(const ebm_sampler *sampler, int64_t n, int64_t block,
+                      const ebm_chain_run_args *args)
+{
+    ebm_energy energy = {quadratic, NULL, true, "quadratic"};
+    ebm_chain *chain = NULL;
+    ebm_chain_options options = {ebm_device_cpu(), EBM_F32, EBM_DIMS(n, 3), 2, 1, true, block};
+    CHECK_OK(ebm_chain_new(&chain, sampler, &energy, &options));
+    CHECK(ebm_chain_block(chain) == (block ? block : n));
+    CHECK_OK(ebm_chain_run(chain, args, NULL));
+    ebm_chain_free(chain);
+}
+
+TEST(chain_in_blocks_has_the_same_bits)
+{
+    enum { N = 200 };
+    static float x[N][3], end[2][N][3], trace[2][2][N][3], e[2][2][N], norm[2][2][N];
+    ebm_sampler *sampler = plain_langevin(0.25, 0.5);
+    for (int i = 0; i < N * 3; i++) x[i / 3][i % 3] = (float)(i % 17) - 8;
+    for (int k = 0; k < 2; k++) {
+        ebm_chain_run_args args = {x, {3, 4}, 5, 2, end[k], trace[k], {e[k], norm[k]}};
+        run_chain(sampler, N, k * EBM_CHAIN_BLOCK, &args);
+    }
+    CHECK(memcmp(end[0], end[1], sizeof end[0]) == 0);
+    CHECK(memcmp(trace[0], trace[1], sizeof trace[0]) == 0);
+    CHECK(memcmp(e[0], e[1], sizeof e[0]) == 0 && memcmp(norm[0], norm[1], sizeof norm[0]) == 0);
+    CHECK(memcmp(end[0][0], end[0][EBM_CHAIN_BLOCK], sizeof end[0][0]) != 0);
+
+    ebm_energy energy = {noisy, NULL, true, "noisy"};
+    ebm_chain *chain = NULL;
+    ebm_chain_options options = {ebm_device_cpu(), EBM_F32, EBM_DIMS(N, 3), 1, 0, false, 64};
+    CHECK_STATUS(ebm_chain_new(&chain, sampler, &energy, &options), EBM_VALUE);
+    CHECK(strstr(ebm_message(), "the energy draws random numbers"));
+    options.block = 65;
+    CHECK_STATUS(ebm_chain_new(&chain, sampler, &energy, &options), EBM_VALUE);
+    ebm_sampler_free(sampler);
+}
+
+/* A sampler with a memory: v' = v - grad E, x' = x + v'. */
+static void still(const ebm_walk *walk, ebm_graph *g, ebm_ref x, ebm_ref *carry)
+{
+    (void)walk;
+    carry[1] = ebm_zeros_like(g, x);
+}
+
+static void swing(const ebm_walk *walk, ebm_graph *g, ebm_ref key, const ebm_ref *carry,
+                  ebm_ref *carry_next, ebm_ref *info)
+{
+    (void)key;
+    info[0] = ebm_energy_build(walk->energy, walk->scope, g, carry[0]);
+    carry_next[1] = ebm_sub(g, carry[1], ebm_grad(g, info[0], carry[0]));
+    carry_next[0] = ebm_add(g, carry[0], carry_next[1]);
+}
+
+TEST(chain_carries_memory_from_leg_to_leg)
+{
+    ebm_sampler_kind kind = *ebm_sampler_find("langevin");
+    kind.n_carry = 2;
+    kind.n_info = 1;
+    kind.init = still;
+    kind.step = swing;
+    ebm_energy energy = {quadratic, NULL, true, "quadratic"};
+    ebm_sampler *sampler = NULL;
+    ebm_chain *chain = NULL;
+    CHECK_OK(ebm_sampler_new(&sampler, &kind, NULL));
+    double x[2] = {1, -2}, end[2], trace[2][2], e[2][2];
+    ebm_chain_run_args args = {.x = x, .legs = 2, .x_out = end, .trace = trace, .info = {e}};
+    ebm_chain_options options = {ebm_device_cpu(), EBM_F64, EBM_DIMS(2, 1), 2, 1, true, 0};
+    CHECK_OK(ebm_chain_new(&chain, sampler, &energy, &options));
+    for (int run = 0; run < 2; run++) {
+        CHECK_OK(ebm_chain_run(chain, &args, NULL));
+        /* From x, v = 0: x goes 0, -x, -x, 0, x. */
+        for (int i = 0; i < 2; i++)
+            CHECK(trace[0][i] == -x[i] && trace[1][i] == 0 && end[i] == x[i]);
+        CHECK(e[0][1] == 0 && e[1][1] == 2);
+    }
+    ebm_chain_free(chain);
     ebm_sampler_free(sampler);
 }
 

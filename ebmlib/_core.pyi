@@ -101,8 +101,7 @@ class Bound:
 
 @final
 class Chain:
-    """A walk in legs of steps, and the rest: called with (x, key, first step, legs, trace) gives
-    (x, reports of the legs)."""
+    """A walk in legs: (x, key, first step, legs, trace) gives (x, infos)."""
 
     def __new__(
         cls,

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from . import _core
 from ._loop import Event, Fit, Rollback, ShowProgress, Validation, lasting
 from ._params import Parameters
-from ._rows import check_rows, feature_names
+from ._rows import check_names, check_rows, feature_names, in_parts, read_at_random
 from .callbacks import callback_events, check_callbacks
 from .diagnosis import Report, diagnose
 from .errors import not_fitted
@@ -100,7 +100,8 @@ class EnergyEstimator(Parameters):
         ----------
         X : array (n_samples, ...)
             Rows, or images (N, H, W, C).  uint8, float32 and float64 are read where they lie (a
-            memory map is not copied); other numbers are converted.
+            memory map is neither copied nor read whole: numbers that are not finite are found
+            when a batch has them); other numbers are converted.
         y : ignored
         X_val : array like X, or None
             Held-out rows: their mean energy minus that of as many training rows goes to
@@ -121,7 +122,9 @@ class EnergyEstimator(Parameters):
     def _train(self: Self, X: Any, X_val: Any, n_steps: int | None, fresh: bool) -> Self:
         who = type(self).__name__
         fresh = fresh or not self.__sklearn_is_fitted__()
-        x = check_rows(X, who, None if fresh else self._row, self.image_shape)
+        if not fresh:
+            self._check_names(X)
+        x = check_rows(X, who, None if fresh else self._row, self.image_shape, lazy=True)
         val = None
         if X_val is not None:
             val = check_rows(X_val, f"{who}: X_val", x.shape[1:], self.image_shape)
@@ -135,7 +138,8 @@ class EnergyEstimator(Parameters):
         trainer.clear()
         trainer.feed(x)
         fit = Fit(self, trainer, x, val, n_steps)
-        fit.run(self._events(fit))
+        with read_at_random(x):
+            fit.run(self._events(fit))
         return self
 
     def _check_loop(self) -> None:
@@ -247,10 +251,10 @@ class EnergyEstimator(Parameters):
 
     def energy(self, X: Any) -> NDArray[Any]:
         """E (n_samples,) of rows; low where data is likely."""
-        energy = self._fitted()
-        return np.asarray(
-            energy(check_rows(X, type(self).__name__, self._row, self.image_shape))
-        )
+        energy, who = self._fitted(), type(self).__name__
+        self._check_names(X)
+        x = check_rows(X, who, self._row, self.image_shape, lazy=True)
+        return in_parts(energy, x, who)
 
     def score_samples(self, X: Any) -> NDArray[Any]:
         """-E(X), the log density up to a constant: log p(x) + log Z."""
@@ -319,6 +323,7 @@ class EnergyEstimator(Parameters):
         if init is None:
             init = "buffer" if len(buffer) else "noise"
         if not isinstance(init, str):
+            self._check_names(init)
             starts = check_rows(init, who, self._row, self.image_shape)
             if len(starts) != n:
                 raise ValueError(
@@ -342,6 +347,9 @@ class EnergyEstimator(Parameters):
         """The kept chains that have been used; none for an estimator without a buffer."""
         arrays = self._get_trainer().get("buffer")
         return arrays["x"][arrays["age"] > 0] if arrays else np.empty((0, *self._row))
+
+    def _check_names(self, X: Any) -> None:
+        check_names(X, getattr(self, "feature_names_in_", None), type(self).__name__)
 
     def _fitted(self) -> BoundNetwork:
         if not self.__sklearn_is_fitted__():

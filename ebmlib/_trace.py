@@ -114,6 +114,7 @@ def need() -> Trace:
 @functools.cache
 def canonical(dtype: DType) -> DType:
     """The dtype that arrays of this dtype have in a graph; TypeError if there is none."""
+    dtype = dtype.newbyteorder("=")
     if dtype in (FLOAT32, FLOAT64, INT, BOOL, UINT8):
         return np.dtype(dtype.type)
     if dtype.kind in "iu":

@@ -22,7 +22,9 @@ from numpy.typing import DTypeLike, NDArray
 from . import _core
 from ._interchange import as_numbers
 from ._params import Specification
+from ._rows import parts
 from ._trace import as_node
+from .errors import ShapeError
 from .random import key
 
 __all__ = ["MLP", "BoundNetwork", "ConvNet"]
@@ -191,10 +193,12 @@ class BoundNetwork:
         """Energies (N,) of rows x (N, ...) of the bound shape."""
         if isinstance(x, _core.Node):
             return self._core.build(as_node(x, self.dtype))
-        return self._core.run(self._rows(x))
-
-    def _rows(self, given: Any) -> NDArray[Any]:
-        return as_numbers(given, "x").astype(self.dtype, copy=False)
+        rows = as_numbers(x, "x")
+        if rows.ndim == 0:
+            raise ShapeError(f"x: got a scalar, expected rows (N, {str(self.shape)[1:]}")
+        return np.concatenate(
+            [self._core.run(rows[part].astype(self.dtype, copy=False)) for part in parts(rows)]
+        )
 
     def parameters(self) -> dict[str, NDArray[Any]]:
         """A dict of copies of the arrays."""

@@ -16,26 +16,23 @@ True
 
 from __future__ import annotations
 
-import functools
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import _core
-from ._compile import Traced, same_constants, trace_rows
-from ._interchange import as_array, as_numbers
+from ._arviz import inference_data
+from ._chains import Target, as_arguments, as_energy
+from ._interchange import as_numbers
 from ._params import Specification
-from .errors import ShapeError, StateError, not_fitted
-from .networks import BoundNetwork, Network
+from .errors import StateError
+from .networks import BoundNetwork
 from .random import key
 
-__all__ = ["ChainState", "Langevin", "ReplayBuffer"]
+__all__ = ["ChainState", "Langevin", "ReplayBuffer", "to_inference_data"]
 
-BLOCK_UNIT = 64  # rows: blocks are multiples of it, so that draws begin at whole groups
+MAX_LEG = 1 << 16  # steps compiled as one loop, which takes four bytes a step
 
 
 class ChainState(NamedTuple):
@@ -117,8 +114,8 @@ class Sampler(Specification):
         n_steps = whole(self.n_steps if n_steps is None else n_steps, "n_steps", 0)
         thin = whole(thin, "thin", 1)
         keep = return_trace or return_info
-        legs, rest = divmod(n_steps, thin) if keep else (1, 0)
-        leg = thin if keep else n_steps
+        leg = thin if keep else max(1, min(n_steps, MAX_LEG))
+        legs, rest = divmod(n_steps, leg)
         if out is not None and not return_trace:
             raise ValueError("out: got an array, expected return_trace=True with it")
         target = Target(energy, x0, args)
@@ -145,64 +142,6 @@ class Sampler(Specification):
             x, infos = chain(target.x0, state.key, state.step, 1)
             info = {name: a[0] for name, a in zip(chain.info, infos, strict=True)}
         return ChainState(x, state.key, state.step + 1), info
-
-
-# ---- compiled chains ------------------------------------------------------------------------
-
-MAX_KEPT = 8  # chains kept for the next call
-MAX_KEPT_BYTES = 1 << 24  # of one of them: larger ones take far longer to run than to compile
-
-_kept: OrderedDict[Hashable, tuple[_core.Chain, Any]] = OrderedDict()  # newest last
-
-
-class Target:
-    """What chains walk on: an energy and where they start."""
-
-    def __init__(self, energy: Any, x0: Any, args: Sequence[Any]) -> None:
-        self.energy, dtype = as_energy(energy, args)
-        x0 = as_numbers(x0, "x0")
-        if dtype is None:
-            narrow = x0.dtype in (np.float16, np.float32)
-            dtype = np.dtype(np.float32 if narrow else np.float64)
-        self.x0: NDArray[Any] = x0.astype(dtype, copy=False)
-
-    @contextmanager
-    def chain(
-        self, spec: tuple[str, dict[str, Any]], leg: int, rest: int, info: bool, block: int
-    ) -> Iterator[_core.Chain]:
-        """A compiled chain for the time of a run: a kept one if its energy is the same now.
-
-        It is taken out while it runs, so that two threads do not meet in it.
-        """
-        x0, is_network = self.x0, isinstance(self.energy, _core.Bound)
-        if block > 0:
-            block = -(-block // BLOCK_UNIT) * BLOCK_UNIT
-        elif not is_network:
-            block = 0
-        made_of: Any = self.energy if is_network else self._trace(block)
-        name = id(self.energy) if is_network else made_of.text()
-        place = (repr(spec), name, x0.dtype, x0.shape, leg, rest, info, block)
-        chain, old = _kept.pop(place, (None, None))
-        if chain is None or not (is_network or same_constants(old, made_of)):
-            chain = _core.Chain(
-                spec, self.energy, x0.dtype, x0.shape, leg, rest, info, block
-            )
-        try:
-            yield chain
-        finally:
-            if chain.bytes <= MAX_KEPT_BYTES:
-                _kept[place] = (chain, made_of)
-                if len(_kept) > MAX_KEPT:
-                    _kept.popitem(last=False)
-
-    def _trace(self, block: int) -> Traced:
-        shape = self.x0.shape
-        if not shape:
-            raise ShapeError("x0: got a scalar, expected rows (N, ...)")
-        rows = min(block, shape[0]) if block else shape[0]
-        return trace_rows(
-            self.energy, [(self.x0.dtype, (rows, *shape[1:]), False)], self.x0.dtype
-        )
 
 
 class Langevin(Sampler):
@@ -348,39 +287,58 @@ class ReplayBuffer:
         return f"ReplayBuffer({self.capacity}, reinit={self.reinit}, init={self.init!r})"
 
 
-def as_energy(energy: Any, args: Sequence[Any] = ()) -> tuple[Any, np.dtype[Any] | None]:
-    """(what the core takes, dtype of the run or None) of what a user calls an energy."""
-    fitted = getattr(energy, "energy_", None)
-    if isinstance(fitted, BoundNetwork):
-        energy = fitted
-    if isinstance(energy, BoundNetwork):
-        if args:
-            raise TypeError(f"energy: a network takes no further arguments, got {len(args)}")
-        return energy._core, energy.dtype
-    if isinstance(energy, Network):
-        raise TypeError(
-            f"energy: got the specification {energy!r}; bind it to a shape first: .bind(shape)"
-        )
-    if not callable(energy):
-        if hasattr(energy, "fit"):
-            raise not_fitted(f"energy: this {type(energy).__name__} is not fitted yet")
-        raise TypeError(f"energy: got {type(energy).__name__}, expected a function of rows")
-    if not args:
-        return energy, None
-    args = [_as_argument(value, k) for k, value in enumerate(args)]
-    bound = functools.partial(_call_with, energy, args)
-    functools.update_wrapper(bound, energy, updated=())
-    return bound, None
+def to_inference_data(
+    trace: Any,
+    info: Mapping[str, Any] | None = None,
+    energy: Any = None,
+    args: Sequence[Any] = (),
+    *,
+    name: str = "x",
+    dims: Sequence[str] | None = None,
+    coords: Mapping[str, Any] | None = None,
+) -> Any:
+    """Chains of any sampler for ArviZ: effective sample sizes, R-hat, plots.
 
+    Parameters
+    ----------
+    trace : array (draws, chains, ...)
+        As ``sample(..., return_trace=True)`` gives it; not copied.
+    info : dict of arrays (draws, chains) or None
+        As ``return_info=True`` gives it: goes to ``sample_stats``.
+    energy : callable, BoundNetwork, fitted estimator or None
+        If given, ``sample_stats`` has ``energy``, E(x) of the draws, and ``lp``, -E(x).
+    args : tuple
+        Further arguments of the energy.
+    name : str, default "x"
+        Of the variable in ``posterior``.
+    dims : list of str or None
+        Names of the axes of a position.
+    coords : dict or None
+        Values along the axes named in ``dims``.
 
-def _call_with(energy: Any, args: Sequence[Any], x: Any) -> Any:
-    return energy(x, *args)
+    Returns
+    -------
+    arviz.InferenceData
+        Groups ``posterior`` and ``sample_stats``, both with dims chain and draw.
 
-
-def _as_argument(value: Any, k: int) -> Any:
-    """Arrays of other libraries as NumPy's."""
-    is_array = hasattr(value, "__array__") or hasattr(value, "__dlpack__")
-    return as_array(value, f"args[{k}]") if is_array else value
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ebmlib import samplers
+    >>> def energy(x):
+    ...     return 0.5 * np.sum(x**2, axis=1)
+    >>> walk = samplers.Langevin(step_size=0.2, n_steps=50)
+    >>> x, trace, info = walk.sample(energy, np.zeros((4, 2)), random_state=0,
+    ...                              return_trace=True, return_info=True)
+    >>> data = samplers.to_inference_data(trace, info, energy, dims=["axis"])
+    >>> dict(data.posterior.sizes)
+    {'chain': 4, 'draw': 50, 'axis': 2}
+    """
+    if energy is not None:
+        as_energy(energy, args)
+        fitted = getattr(energy, "energy_", None)
+        energy = fitted if isinstance(fitted, BoundNetwork) else energy
+    return inference_data(trace, info, energy, as_arguments(args), name, dims, coords)
 
 
 def generator(random_state: Any) -> np.random.Generator:

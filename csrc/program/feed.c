@@ -173,29 +173,59 @@ static copy_row find_copy(ebm_dtype from, ebm_dtype to)
     return wide ? f64_to_f64 : f64_to_f32;
 }
 
+/* Whether no exponent has all bits set. */
+#define ALL_FINITE(name, bits_type, exponent)                              \
+    static bool name(const void *x, int64_t n)                             \
+    {                                                                      \
+        const char *from = x;                                              \
+        bits_type bits, bad = 0;                                           \
+        for (int64_t i = 0; i < n; i++) {                                  \
+            memcpy(&bits, from + (size_t)i * sizeof bits, sizeof bits);    \
+            bad |= (bits & (exponent)) == (exponent);                      \
+        }                                                                  \
+        return !bad;                                                       \
+    }
+ALL_FINITE(all_finite_f32, uint32_t, 0x7f800000u)
+ALL_FINITE(all_finite_f64, uint64_t, 0x7ff0000000000000u)
+
 typedef struct gather {
     ebm_feed *feed;
     copy_row copy;
     char *to;
     size_t to_stride;
     const int32_t *index;
+    bool bad; /* a row has a number that is not finite, or not in the batch's dtype */
 } gather;
+
+static bool is_finite(const gather *job, int64_t b)
+{
+    const char *row = job->to + (size_t)b * job->to_stride;
+    bool wide = job->feed->batch->dtype == EBM_F64;
+    return (wide ? all_finite_f64 : all_finite_f32)(row, job->feed->rows.row);
+}
 
 static void gather_row(void *context, int64_t b)
 {
-    const gather *job = context;
+    gather *job = context;
     const ebm_rows *rows = &job->feed->rows;
     const char *from = (const char *)rows->data + job->index[b] * rows->row_stride;
-    job->copy(job->to + (size_t)b * job->to_stride, from, rows->row, rows->scale, rows->shift);
+    char *to = job->to + (size_t)b * job->to_stride;
+    job->copy(to, from, rows->row, rows->scale, rows->shift);
+    if (!is_finite(job, b)) __atomic_store_n(&job->bad, true, __ATOMIC_RELAXED);
 }
 
-static void gather_rows(gather *job, int64_t count)
+/* Data that is too large to be looked at whole is looked at here. */
+static ebm_status gather_rows(gather *job, int64_t count)
 {
-    if (count * job->feed->rows.row >= SERIAL_ELEMENTS) {
+    if (count * job->feed->rows.row >= SERIAL_ELEMENTS)
         ebm_parallel(count, gather_row, job);
-        return;
-    }
-    for (int64_t b = 0; b < count; b++) gather_row(job, b);
+    else
+        for (int64_t b = 0; b < count; b++) gather_row(job, b);
+    if (!job->bad) return EBM_OK;
+    int64_t b = 0;
+    while (is_finite(job, b)) b++;
+    return ebm_fail(EBM_VALUE, "feed: row %d of the data: got numbers that are not finite in %s",
+                    (int)job->index[b], ebm_dtype_name(job->feed->batch->dtype));
 }
 
 /* The rows asked for are gathered epoch by epoch: a batch may begin in one and end in the
@@ -210,8 +240,9 @@ static ebm_status fill(ebm_feed *feed, char *to, const uint32_t key[2], int64_t 
         int64_t place = step * count + b, left = n - place % n;
         int64_t rows = left < count - b ? left : count - b;
         EBM_TRY(turn_to(feed, key, place / n));
-        gather job = {feed, copy, to + (size_t)b * stride, stride, feed->order + place % n};
-        gather_rows(&job, rows);
+        gather job = {feed, copy, to + (size_t)b * stride, stride, feed->order + place % n,
+                      false};
+        EBM_TRY(gather_rows(&job, rows));
         b += rows;
     }
     return EBM_OK;

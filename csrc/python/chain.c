@@ -220,9 +220,7 @@ static PyType_Slot slots[] = {
     EBM_PY_SLOT(Py_tp_dealloc, chain_dealloc),
     EBM_PY_SLOT(Py_tp_call, chain_call),
     {Py_tp_doc, "Chain(sampler, energy, dtype, shape, leg, rest=0, info=False, block=0)\n--\n\n"
-                "A walk in legs of steps, and the rest: called with (x, key, first step, legs, "
-                "trace) gives\n"
-                "(x, reports of the legs)."},
+                "A walk in legs: (x, key, first step, legs, trace) gives (x, infos)."},
     {Py_tp_getset, attributes},
     {0, NULL},
 };

@@ -132,6 +132,11 @@ size_t ebm_chain_bytes(const ebm_chain *chain)
     size_t bytes = 0;
     for (int k = 0; k < N_PARTS; k++)
         if (chain->plan[k]) bytes += ebm_plan_arena_bytes(chain->plan[k]);
+    const ebm_plan *leg = chain->plan[LEG]; /* its results lie in the chain's own arrays */
+    for (int32_t k = 0; k < ebm_plan_n_outputs(leg); k++) {
+        ebm_shape shape = ebm_plan_output_shape(leg, k);
+        bytes += (size_t)ebm_shape_size(&shape) * ebm_dtype_size(ebm_plan_output_dtype(leg, k));
+    }
     return bytes;
 }
 
@@ -297,7 +302,12 @@ static ebm_status run_block(ebm_chain *chain, const ebm_chain_run_args *args, in
 
 ebm_status ebm_chain_run(ebm_chain *chain, const ebm_chain_run_args *args, const ebm_poll *poll)
 {
-    int64_t rows = chain->options.x.dim[0], block = chain->options.block;
+    const ebm_chain_options *o = &chain->options;
+    int64_t rows = o->x.dim[0], block = o->block;
+    double steps = (double)args->first + (double)args->legs * (double)o->leg + (double)o->rest;
+    if (args->first < 0 || steps > INT32_MAX)
+        return ebm_fail(EBM_VALUE, "%s: n_steps: got steps up to %.0f, expected 2^31 - 1 at most",
+                        chain->kind->options.owner, steps);
     chain->polled = ebm_clock();
     for (int64_t row = 0; row < rows; row += block)
         EBM_TRY(run_block(chain, args, row, rows - row < block ? rows - row : block, poll));

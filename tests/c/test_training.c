@@ -362,6 +362,29 @@ TEST(chain_carries_memory_from_leg_to_leg)
     ebm_sampler_free(sampler);
 }
 
+TEST(chain_survives_failed_allocations)
+{
+    ebm_energy energy = {quadratic, NULL, true, "quadratic"};
+    ebm_sampler *sampler = plain_langevin(0.25, 0.0);
+    double x[3][2] = {{1, 2}, {3, 4}, {-8, 0}}, end[3][2], trace[2][3][2], e[2][3], norm[2][3];
+    ebm_chain_run_args args = {.x = x, .legs = 2, .x_out = end, .trace = trace, .info = {e, norm}};
+    ebm_chain_options options = {ebm_device_cpu(), EBM_F64, EBM_DIMS(3, 2), 2, 1, true, 0};
+    int64_t live = ebm__alloc_live();
+    ebm_status status = EBM_NOMEM;
+    for (int64_t n = 0; status != EBM_OK; n++) {
+        ebm_chain *chain = NULL;
+        ebm__alloc_fail_after(n);
+        status = ebm_chain_new(&chain, sampler, &energy, &options);
+        ebm__alloc_fail_after(-1);
+        CHECK(status == EBM_OK || (status == EBM_NOMEM && !chain));
+        if (status == EBM_OK) CHECK_OK(ebm_chain_run(chain, &args, NULL));
+        ebm_chain_free(chain);
+        CHECK(ebm__alloc_live() == live);
+    }
+    CHECK_CLOSE(end[2][0], -8 * pow(0.75, 5), 1e-15);
+    ebm_sampler_free(sampler);
+}
+
 /* A chain is differentiable: x_K = (1 - a)^K x_0 for the quadratic energy without noise. */
 TEST(chain_is_differentiable)
 {

@@ -308,30 +308,6 @@ def test_defaults_are_those_of_the_core(cls):
     assert own["betas"] == (adam["beta1"][0], adam["beta2"][0])
 
 
-@pytest.mark.filterwarnings("ignore:Estimator .* does not inherit from")
-@pytest.mark.parametrize("cls", BOTH)
-def test_scikit_learn_agrees(cls):
-    checks = pytest.importorskip("sklearn.utils.estimator_checks")
-    est = small(cls, network=networks.MLP((8,)), max_steps=4)
-    results = checks.check_estimator(est, on_skip=None, on_fail=None)
-    assert len(results) > 30
-    assert not [r["check_name"] for r in results if r["status"] == "failed"]
-
-
-def test_grid_search(gaussian_rows):
-    selection = pytest.importorskip("sklearn.model_selection")
-    grid = {
-        "learning_rate": [1e-3, 1e-2],
-        "sampler__n_steps": [1, 2],
-        "network__hidden": [(4,)],
-    }
-    search = selection.GridSearchCV(
-        small(estimators.PCD, max_steps=3), grid, cv=2, error_score="raise"
-    )
-    search.fit(gaussian_rows[:100])
-    assert search.best_estimator_.network.hidden == (4,)
-
-
 def test_history_and_held_out_gap(gaussian_rows):
     est = small(estimators.PCD, max_steps=600).fit(
         gaussian_rows[:500], X_val=gaussian_rows[500:600]

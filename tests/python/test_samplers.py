@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import functools
+import itertools
+import signal
+import warnings
+
 import numpy as np
 import pytest
 
 import ebmlib as ebm
-from ebmlib import _core, networks, samplers
+from ebmlib import _chains, _core, networks, samplers
 
 PRECISION = np.array([0.5, 1.0, 4.0])
 
@@ -74,6 +80,31 @@ def test_steps_are_the_chain_and_the_trace_passes_through():
     assert (sampler.sample(gaussian, x0, random_state=4) != end).all()
 
 
+def test_reports_of_a_run_are_those_of_its_steps():
+    sampler = samplers.Langevin(step_size=0.1, n_steps=11)
+    x0 = np.ones((6, 3))
+    end, trace, info = sampler.sample(
+        gaussian, x0, random_state=3, return_trace=True, return_info=True, thin=4
+    )
+    alone, same = sampler.sample(gaussian, x0, random_state=3, return_info=True, thin=4)
+    np.testing.assert_array_equal(alone, end)
+    state = sampler.init(x0, random_state=3)
+    assert sorted(info) == ["energy", "grad_norm"]
+    for i in range(11):
+        state, report = sampler.step(gaussian, state)
+        if i in (3, 7):
+            np.testing.assert_array_equal(state.x, trace[i // 4])
+            for name, values in report.items():
+                np.testing.assert_array_equal(info[name][i // 4], values)
+                np.testing.assert_array_equal(same[name], info[name])
+    every = sampler.sample(gaussian, x0, random_state=3, return_info=True)[1]
+    assert every["energy"].shape == (11, 6)
+    np.testing.assert_array_equal(every["energy"][[3, 7]], info["energy"])
+    none = sampler.sample(gaussian, x0, 0, return_trace=True, return_info=True)
+    assert none[1].shape == (0, 6, 3)
+    assert none[2]["energy"].shape == (0, 6)
+
+
 def test_no_steps_is_no_move():
     x0 = np.ones((2, 3))
     np.testing.assert_array_equal(samplers.Langevin(n_steps=0).sample(gaussian, x0), x0)
@@ -102,6 +133,267 @@ def test_images_walk_too(rng):
     assert np.abs(x).max() <= 1
 
 
+# ---- kept chains -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """The arguments of the chains that are compiled; none is kept from before."""
+    made, chain = [], _core.Chain
+
+    def count(*arguments):
+        made.append(arguments)
+        return chain(*arguments)
+
+    monkeypatch.setattr(_chains._core, "Chain", count)
+    _chains._kept.clear()
+    return made
+
+
+def test_chains_are_compiled_once(compiled):
+    walk, x0 = samplers.Langevin(n_steps=3), np.ones((4, 3))
+    net = networks.MLP((8,)).bind(3, random_state=0, dtype="float64")
+    for energy in (gaussian, net, lambda x: net(x)):
+        for seed in range(3):
+            walk.sample(energy, x0, random_state=seed)
+        state = walk.init(x0, random_state=0)
+        for _ in range(3):
+            state, _ = walk.step(energy, state)
+    assert len(compiled) == 6
+    # The same function written anew is the same energy; what differs is compiled.
+    walk.sample(lambda x: 0.5 * np.sum(PRECISION * x**2, axis=1), x0)
+    assert len(compiled) == 6
+    for changes in (
+        {"energy": lambda x: np.sum(PRECISION * x**2, axis=1)},
+        {"x0": x0[:2]},
+        {"x0": x0.astype(np.float32)},
+        {"n_steps": 4},
+        {"return_info": True},
+    ):
+        before = len(compiled)
+        walk.sample(**({"energy": gaussian, "x0": x0} | changes))
+        assert len(compiled) == before + 1, changes
+    samplers.Langevin(step_size=0.5, n_steps=3).sample(gaussian, x0)
+    assert len(compiled) == 12
+
+
+def test_few_and_small_chains_are_kept(compiled):
+    walk = samplers.Langevin(n_steps=1)
+    for n in range(1, 20):
+        walk.sample(gaussian, np.zeros((n, 3)))
+    assert len(_chains._kept) == _chains.MAX_KEPT
+    before = list(_chains._kept)
+    walk.sample(gaussian, np.zeros((10**6, 3)))
+    large = np.zeros((3, 800_000))
+    walk.sample(lambda x: np.sum(x @ large, axis=1), np.zeros((2, 3)))
+    assert list(_chains._kept) == before
+    assert max(chain.bytes for chain, _ in _chains._kept.values()) <= _chains.MAX_KEPT_BYTES
+
+
+def test_what_an_energy_closes_over_may_change(rng):
+    walk, x0 = samplers.Langevin(step_size=0.5, noise=0.0, n_steps=1), rng.normal(size=(5, 3))
+    m, k = np.zeros(3), 1.0
+    net = networks.MLP((8,)).bind(3, random_state=0, dtype=np.float64)
+    other = networks.MLP((8,)).bind(3, random_state=0, dtype=np.float64)
+    nets = [net]
+
+    def pull(x):
+        return 0.5 * k * np.sum((x - m) ** 2, axis=1)
+
+    def through(x):
+        return nets[0](x)
+
+    np.testing.assert_allclose(walk.sample(pull, x0), x0 - 0.5 * x0)
+    m += 1.0  # in place
+    np.testing.assert_allclose(walk.sample(pull, x0), x0 - 0.5 * (x0 - 1))
+    k = 2.0
+    np.testing.assert_allclose(walk.sample(pull, x0), x0 - (x0 - 1), atol=1e-15)
+    first = walk.sample(through, x0)
+    np.testing.assert_array_equal(walk.sample(net, x0), first)
+    # The kept chain reads the arrays of `net`: it must not be taken for `other`, equal so far.
+    nets[0] = other
+    np.testing.assert_array_equal(walk.sample(through, x0), first)
+    doubled = {name: 2 * a for name, a in net.parameters().items()}
+    net.set_parameters(doubled)
+    np.testing.assert_array_equal(walk.sample(through, x0), first)
+    second = walk.sample(net, x0)
+    assert (second != first).all()
+    nets[0] = net
+    np.testing.assert_array_equal(walk.sample(through, x0), second)
+
+
+def test_threads_may_walk_at_once(rng):
+    walk, x0 = samplers.Langevin(n_steps=200), rng.normal(size=(100, 3))
+    want = [walk.sample(gaussian, x0, random_state=seed) for seed in range(8)]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        jobs = [
+            pool.submit(walk.sample, gaussian, x0, random_state=seed) for seed in range(8)
+        ] * 3
+        for k, job in enumerate(jobs):
+            np.testing.assert_array_equal(job.result(), want[k % 8])
+
+
+# ---- functions as energies -------------------------------------------------------------------
+
+
+class Quadratic:
+    """An energy with a method, and callable itself."""
+
+    def __init__(self, k):
+        self.k = k
+
+    def energy(self, x):
+        return 0.5 * self.k * np.sum(x**2, axis=1)
+
+    __call__ = energy
+
+
+def scaled(x, k, m=0.0):
+    return 0.5 * k * np.sum((x - m) ** 2, axis=1)
+
+
+@pytest.mark.parametrize(
+    "energy",
+    [
+        lambda x: scaled(x, 3.0),
+        functools.partial(scaled, k=3.0),
+        functools.partial(scaled, k=3.0, m=np.zeros(3)),
+        Quadratic(3.0),
+        Quadratic(3.0).energy,
+        ebm.jit(functools.partial(scaled, k=3.0)),
+    ],
+)
+def test_callables_are_energies(energy, rng):
+    x0 = rng.normal(size=(5, 3))
+    x = samplers.Langevin(0.1, 0.0, 2).sample(energy, x0)
+    np.testing.assert_allclose(x, x0 * 0.7**2, rtol=1e-12)
+
+
+def test_arguments_may_be_arrays_for_each_chain(rng):
+    x0, k, m = rng.normal(size=(5, 3)), rng.uniform(1, 2, 5), rng.normal(size=(5, 3))
+    x = samplers.Langevin(0.1, 0.0, 1).sample(
+        lambda x, k, by: 0.5 * k * np.sum((x - by["mean"]) ** 2, axis=1),
+        x0,
+        args=(k, {"mean": m}),
+    )
+    np.testing.assert_allclose(x, x0 - 0.1 * k[:, None] * (x0 - m), rtol=1e-12)
+
+
+def test_impure_energies_are_refused():
+    generator, calls = np.random.default_rng(0), itertools.count()
+
+    def noisy(x):
+        return np.sum((x - generator.normal(size=3)) ** 2, axis=1)
+
+    def counting(x):
+        return next(calls) * np.sum(x**2, axis=1)
+
+    for energy in (noisy, counting, functools.partial(noisy), Callable(noisy)):
+        with pytest.raises(ValueError, match="is an impure function: two traces of it differ"):
+            samplers.Langevin(n_steps=2).sample(energy, np.zeros((4, 3)))
+    with pytest.raises(ValueError, match="noisy is an impure function"):
+        samplers.Langevin(n_steps=2).sample(functools.partial(noisy), np.zeros((4, 3)))
+
+
+class Callable:
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, x):
+        return self.function(x)
+
+
+# ---- interrupts ------------------------------------------------------------------------------
+
+
+def test_a_long_chain_is_many_legs(monkeypatch):
+    walk, x0 = samplers.Langevin(step_size=0.1), np.ones((3, 3))
+    want = walk.sample(gaussian, x0, 1000, random_state=0)
+    for leg in (1, 7, 999, 1000):
+        monkeypatch.setattr(samplers, "MAX_LEG", leg)
+        np.testing.assert_array_equal(walk.sample(gaussian, x0, 1000, random_state=0), want)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"return_trace": True, "thin": 10**6}, {"return_info": True, "thin": 100}]
+)
+def test_ctrl_c_stops_a_long_chain(options):
+    walk, x0 = samplers.Langevin(n_steps=10**9), np.zeros((1, 1))
+
+    def interrupt(signum, frame):
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(KeyboardInterrupt):
+            walk.sample(lambda x: x[:, 0] ** 2, x0, random_state=0, **options)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    # The chain that was stopped is as good as new.
+    x = walk.sample(lambda x: x[:, 0] ** 2, x0, 5, random_state=0)
+    np.testing.assert_array_equal(x, walk.sample(lambda x: x[:, 0] ** 2, x0, 5, random_state=0))
+
+
+# ---- ArviZ -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def arviz():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("arviz")
+
+
+def test_inference_data_has_the_chains_and_what_they_report(arviz, rng):
+    net = networks.MLP((8,)).bind(3, random_state=0)
+    _, trace, info = samplers.Langevin(n_steps=6).sample(
+        net, rng.normal(size=(4, 3)), random_state=0, return_trace=True, return_info=True
+    )
+    data = samplers.to_inference_data(
+        trace, info, net, name="z", dims=["axis"], coords={"axis": ["a", "b", "c"]}
+    )
+    assert data.posterior.z.dims == ("chain", "draw", "axis")
+    assert data.posterior.z.shape == (4, 6, 3)
+    np.testing.assert_array_equal(data.posterior.z, trace.swapaxes(0, 1))
+    np.testing.assert_array_equal(data.posterior.z.sel(axis="b"), trace[:, :, 1].T)
+    energies = net(trace.reshape(-1, 3)).reshape(6, 4).T
+    np.testing.assert_allclose(data.sample_stats.energy, energies, rtol=1e-5)
+    np.testing.assert_allclose(data.sample_stats.lp, -energies, rtol=1e-5)
+    np.testing.assert_array_equal(data.sample_stats.grad_norm, info["grad_norm"].T)
+    assert data.attrs["inference_library"] == "ebmlib"
+    plain = samplers.to_inference_data(trace)
+    assert plain.groups() == ["posterior"]
+    reports = samplers.to_inference_data(trace, info)
+    np.testing.assert_array_equal(reports.sample_stats.energy, info["energy"].T)
+    with pytest.raises(ValueError, match=r"info\['a'\]: got shape \(4, 6\), expected \(6, 4\)"):
+        samplers.to_inference_data(trace, {"a": np.zeros((4, 6))})
+    with pytest.raises(ValueError, match=r"expected \(draws, chains, ...\)"):
+        samplers.to_inference_data(np.zeros(3))
+    with pytest.raises(TypeError, match="expected a function"):
+        samplers.to_inference_data(trace, energy=3)
+
+
+def test_diagnostics_of_a_gaussian_are_as_computed(arviz):
+    # x' = c x + s n, c = 1 - a, has autocorrelation c^t: n (1 - c) / (1 + c) effective draws.
+    # The estimate's relative error is a few times 1 / sqrt(effective draws), here 1/77: 0.1 is
+    # eight of them.  R-hat of equal chains is 1 + O(1 / effective draws a chain).
+    a, draws, chains = 0.4, 3000, 8
+    start = np.random.default_rng(0).normal(size=(chains, 1)) / np.sqrt(1 - a / 2)
+    _, trace = samplers.Langevin(step_size=a, n_steps=draws).sample(
+        lambda x: 0.5 * x[:, 0] ** 2, start, random_state=1, return_trace=True
+    )
+    data = samplers.to_inference_data(trace, energy=lambda x: 0.5 * x[:, 0] ** 2)
+    effective = chains * draws * a / (2 - a)
+    assert float(arviz.ess(data).x[0]) == pytest.approx(effective, rel=0.1)
+    assert float(arviz.rhat(data).x[0]) == pytest.approx(1.0, abs=0.01)
+    thin = samplers.to_inference_data(trace[9::10])
+    assert float(arviz.ess(thin).x[0]) == pytest.approx(chains * draws / 10, rel=0.15)
+    apart = samplers.to_inference_data(trace + np.arange(chains)[:, None])
+    assert float(arviz.rhat(apart).x[0]) > 1.5
+
+
 @pytest.mark.parametrize(
     ("sampler", "message"),
     [
@@ -120,6 +412,7 @@ def test_images_walk_too(rng):
         (samplers.Langevin(clip_grad=0), "clip_grad: got 0"),
         (samplers.Langevin(n_steps=-1), "n_steps: got -1"),
         (samplers.Langevin(n_steps=2.5), "n_steps: got 2.5"),
+        (samplers.Langevin(n_steps=2**31), "n_steps: got 2.14748365e.09"),
     ],
 )
 def test_bad_options_say_why(sampler, message):
@@ -130,6 +423,8 @@ def test_bad_options_say_why(sampler, message):
 def test_bad_energies_and_starts_say_why():
     sampler = samplers.Langevin(n_steps=1)
     x0 = np.zeros((2, 3))
+    with pytest.raises(ValueError, match="n_steps: got steps up to 2147483648, expected 2"):
+        sampler.sample(gaussian, x0, 2**31)
     with pytest.raises(ebm.errors.ShapeError, match=r"got \(2, 3\), expected one number a row"):
         sampler.sample(lambda x: x, x0)
     with pytest.raises(TypeError, match="bind it to a shape first"):

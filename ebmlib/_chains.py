@@ -21,7 +21,7 @@ __all__ = ["Target", "as_arguments", "as_energy"]
 
 BLOCK_UNIT = 64  # rows: blocks are multiples of it, so that draws begin at whole groups
 MAX_KEPT = 8  # chains kept for the next call
-MAX_KEPT_BYTES = 1 << 24  # of each: larger ones take far longer to run than to compile
+MAX_KEPT_BYTES = 1 << 25  # of each: larger ones take far longer to run than to compile
 
 _kept: OrderedDict[Hashable, tuple[_core.Chain, Any]] = OrderedDict()  # newest last
 

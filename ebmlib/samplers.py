@@ -97,7 +97,7 @@ class Sampler(Specification):
             for example a ``numpy.memmap`` that is larger than memory.
         block_rows : int or None
             Chains that walk at once, rounded up to a multiple of 64; it bounds the memory and
-            changes no bit.  None: for a network as many as fit into 64 MiB, for a function
+            changes no bit.  None: for a network as many as fit into 16 MiB, for a function
             all, since it may hold an array with a number for each of the N chains.
 
         Returns

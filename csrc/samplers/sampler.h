@@ -29,7 +29,9 @@ typedef struct ebm_sampler_kind {
     ebm_status (*check)(const void *options); /* of options together; may be NULL */
     /* carry[1 ..] at x; NULL when n_carry is 1. */
     void (*init)(const ebm_walk *walk, ebm_graph *g, ebm_ref x, ebm_ref *carry);
-    /* One step.  `key` belongs to this step alone. */
+    /* One step.  `key` belongs to this step alone, and has the row that x begins with: what is
+     * drawn from it, or from keys folded from it, is rows, like x, or the bits would depend on
+     * the blocks that a chain walks in. */
     void (*step)(const ebm_walk *walk, ebm_graph *g, ebm_ref key, const ebm_ref *carry,
                  ebm_ref *carry_next, ebm_ref *info);
 } ebm_sampler_kind;
@@ -70,7 +72,7 @@ typedef struct ebm_chain ebm_chain;
 
 /* Blocks are multiples of EBM_CHAIN_BLOCK rows: draws begin at whole groups. */
 enum { EBM_CHAIN_BLOCK = 64, EBM_CHAIN_ALL = 0, EBM_CHAIN_FIT = -1 };
-enum { EBM_CHAIN_BYTES = 1 << 26 }; /* what a block may take, if it can: 64 MiB */
+enum { EBM_CHAIN_BYTES = 1 << 24 }; /* of a block that fits: the second cache of a few cores */
 
 typedef struct ebm_chain_options {
     const ebm_device *device;

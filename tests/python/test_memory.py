@@ -228,7 +228,7 @@ def test_many_rows_walk_in_blocks_by_themselves():
     )
     assert chain.block % 64 == 0
     assert chain.block < len(x0)
-    assert 1 << 25 < chain.bytes < (1 << 26) + (1 << 20)
+    assert 1 << 23 < chain.bytes < (1 << 24) + (1 << 20)
     few = _core.Chain(samplers.Langevin()._spec(), net._core, np.float32, (50, 2), 1, block=-1)
     assert few.block == 50
 

@@ -183,8 +183,8 @@ def test_few_and_small_chains_are_kept(compiled):
         walk.sample(gaussian, np.zeros((n, 3)))
     assert len(_chains._kept) == _chains.MAX_KEPT
     before = list(_chains._kept)
-    walk.sample(gaussian, np.zeros((10**6, 3)))
-    large = np.zeros((3, 800_000))
+    walk.sample(gaussian, np.zeros((2 * 10**6, 3)))
+    large = np.zeros((3, 1_600_000))
     walk.sample(lambda x: np.sum(x @ large, axis=1), np.zeros((2, 3)))
     assert list(_chains._kept) == before
     assert max(chain.bytes for chain, _ in _chains._kept.values()) <= _chains.MAX_KEPT_BYTES

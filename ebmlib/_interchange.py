@@ -3,6 +3,10 @@
 Whatever has the buffer protocol, ``__array__`` or DLPack is read where it lies: NumPy, PyTorch
 and JAX on the CPU, pandas, ``memoryview``, ``array.array``.  Results are NumPy arrays, which
 have all three themselves.
+
+Who takes rows converts them: networks to their dtype, chains of a function to float32 (float16,
+float32) or float64, estimators feed uint8, float32 and float64 as they are and convert the rest
+like chains.  ``jit`` and its kin keep dtypes, by the table of ``csrc/python/convert.h``.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from . import _numpy as table
 from ._compile import also_concrete
 from ._core import ops
 from ._trace import FLOAT32, INT, as_node, need
+from .errors import ShapeError
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -56,6 +57,14 @@ def key(seed: Any = None) -> NDArray[np.int32]:
     return np.array(words, dtype=np.uint32).view(np.int32)
 
 
+def _key(key: Any) -> Any:
+    """The node of a key: two words, while a sampler's may have a row behind them."""
+    node = as_node(key)
+    if node.shape != (2,):
+        raise ShapeError(f"key: got shape {node.shape}, expected (2,)")
+    return node
+
+
 @also_concrete("key")
 def split(key: Any, n: int = 2) -> Any:
     """New keys, n of them, as an array (n, 2).
@@ -64,12 +73,12 @@ def split(key: Any, n: int = 2) -> Any:
     >>> ebm.random.split(ebm.random.key(0), 3).shape
     (3, 2)
     """
-    return ops.random_bits(need().graph, as_node(key), _SPLIT, (n, 2))
+    return ops.random_bits(need().graph, _key(key), _SPLIT, (n, 2))
 
 
 @also_concrete("key", "data")
 def _fold_in(key: Any, data: Any) -> Any:
-    return ops.fold_in(need().graph, as_node(key), as_node(data, INT))
+    return ops.fold_in(need().graph, _key(key), as_node(data, INT))
 
 
 def fold_in(key: Any, data: Any) -> Any:
@@ -95,9 +104,7 @@ def normal(key: Any, shape: Shape = (), dtype: DTypeLike | None = None) -> Any:
     dtype('float64')
     """
     trace = need()
-    return ops.normal(
-        trace.graph, as_node(key), trace.next_purpose(), _draw_dtype(dtype), shape
-    )
+    return ops.normal(trace.graph, _key(key), trace.next_purpose(), _draw_dtype(dtype), shape)
 
 
 @also_concrete("key")
@@ -115,7 +122,7 @@ def uniform(
     True
     """
     trace = need()
-    u = ops.uniform(trace.graph, as_node(key), trace.next_purpose(), _draw_dtype(dtype), shape)
+    u = ops.uniform(trace.graph, _key(key), trace.next_purpose(), _draw_dtype(dtype), shape)
     return u if low == 0 and high == 1 else table.add(table.multiply(u, high - low), low)
 
 
@@ -130,7 +137,7 @@ def randint(key: Any, shape: Shape = (), low: int = 0, high: int = 2) -> Any:
     if not low < high:
         raise ValueError(f"randint: no integers from {low} to {high} - 1")
     trace = need()
-    drawn = ops.randint(trace.graph, as_node(key), trace.next_purpose(), high - low, shape)
+    drawn = ops.randint(trace.graph, _key(key), trace.next_purpose(), high - low, shape)
     return drawn if low == 0 else table.add(drawn, low)
 
 
@@ -143,4 +150,4 @@ def bits(key: Any, shape: Shape = ()) -> Any:
     dtype('int32')
     """
     trace = need()
-    return ops.random_bits(trace.graph, as_node(key), trace.next_purpose(), shape)
+    return ops.random_bits(trace.graph, _key(key), trace.next_purpose(), shape)

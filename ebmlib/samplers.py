@@ -269,7 +269,7 @@ class ReplayBuffer:
         """Keep positions x (n, ...) in their slots."""
         if self._x is None:
             raise StateError("put: no chains have been drawn")
-        self._x[slots] = x
+        self._x[slots] = as_numbers(x, "put: x")
         self._used[slots] = True
 
     def _starts(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Any:

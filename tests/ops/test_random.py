@@ -11,6 +11,7 @@ import re
 import numpy as np
 import pytest
 
+import ebmlib as ebm
 from ebmlib import _core
 from tests.ops.table import OPS_DEF, ops
 
@@ -137,3 +138,14 @@ def test_moments():
     assert u.max() < 1
     assert abs(u.mean() - 0.5) < 5 * np.sqrt(1 / 12 / n)
     assert abs(u.var() - 1 / 12) < 5 * np.sqrt(1 / 180 / n)
+
+
+def test_a_key_has_two_words():
+    for draw in (ebm.random.normal, ebm.random.uniform, ebm.random.bits, ebm.random.randint):
+        for bad in (np.zeros(3, np.int32), np.zeros((2, 2), np.int32), np.int32(0)):
+            with pytest.raises(
+                ebm.errors.ShapeError, match=r"key: got shape .*, expected \(2,\)"
+            ):
+                draw(bad, (4,))
+    with pytest.raises(ebm.errors.ShapeError, match="key: got shape"):
+        ebm.random.fold_in(np.zeros(3, np.int32), 1)

@@ -13,6 +13,7 @@ from typing import Any
 __all__ = [
     "DeviceError",
     "DivergenceWarning",
+    "FormatError",
     "NotFittedError",
     "NumericalError",
     "ShapeError",
@@ -26,6 +27,10 @@ class ShapeError(ValueError):
 
 class StateError(RuntimeError):
     """Not possible now: a traced array outside its trace, a name given twice."""
+
+
+class FormatError(ValueError):
+    """A file is damaged, of another kind, or newer; the message names the file and the key."""
 
 
 class DeviceError(RuntimeError):

@@ -261,8 +261,51 @@ static PyType_Spec spec = {
     .slots = slots,
 };
 
+/* ---- shapes without arrays --------------------------------------------------------------- */
+
+static PyObject *shapes_dict(const ebm_params *params)
+{
+    PyObject *dict = PyDict_New();
+    for (int64_t i = 0; dict && i < params->n; i++) {
+        PyObject *shape = ebm__py_shape_tuple(&params->at[i].shape);
+        if (!shape || PyDict_SetItemString(dict, params->at[i].name, shape) < 0) Py_CLEAR(dict);
+        Py_XDECREF(shape);
+    }
+    return dict;
+}
+
+/* parameter_shapes(network, row): of a network that is not made yet, so that a file can be held
+ * against its own claims before anything is allocated. */
+static PyObject *parameter_shapes(PyObject *module, PyObject *args)
+{
+    PyObject *pair, *row_object, *dict = NULL;
+    ebm_shape row;
+    if (!PyArg_ParseTuple(args, "OO:parameter_shapes", &pair, &row_object)) return NULL;
+    if (ebm__py_shape(row_object, &row, "shape") < 0) return NULL;
+    ebm_network *network = ebm__py_network(module, pair);
+    if (!network) return NULL;
+    ebm_params params = {0};
+    ebm_energy energy = ebm_network_energy(network);
+    ebm_status status = ebm_energy_list(&energy, &row, EBM_F32, &params);
+    if (status == EBM_OK)
+        dict = shapes_dict(&params);
+    else
+        ebm__py_raise(module, status);
+    ebm_params_fini(&params);
+    ebm_network_free(network);
+    return dict;
+}
+
+static PyMethodDef functions[] = {
+    {"parameter_shapes", parameter_shapes, METH_VARARGS,
+     "parameter_shapes($module, network, row, /)\n--\n\n"
+     "{name: shape} of the parameters of a network (kind, options)."},
+    {0},
+};
+
 int ebm__py_add_bound(PyObject *module)
 {
     ebm_py_state *state = PyModule_GetState(module);
+    if (PyModule_AddFunctions(module, functions) < 0) return -1;
     return ebm__py_add_type(module, &spec, &state->bound);
 }

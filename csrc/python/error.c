@@ -19,7 +19,7 @@ static const struct {
     [EBM_DEVICE] = {"ebmlib.errors", "DeviceError"},
     [EBM_NUMERIC] = {"ebmlib.errors", "NumericalError"},
     [EBM_IO] = {"builtins", "OSError"},
-    [EBM_FORMAT] = {"builtins", "ValueError"},
+    [EBM_FORMAT] = {"ebmlib.errors", "FormatError"},
     [EBM_CANCELLED] = {"builtins", "KeyboardInterrupt"},
     [EBM_INTERNAL] = {"builtins", "SystemError"},
 };

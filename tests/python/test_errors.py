@@ -24,7 +24,7 @@ CLASSES = {
     "DEVICE": errors.DeviceError,
     "NUMERIC": errors.NumericalError,
     "IO": OSError,
-    "FORMAT": ValueError,
+    "FORMAT": errors.FormatError,
     "CANCELLED": KeyboardInterrupt,
     "INTERNAL": SystemError,
 }
@@ -44,6 +44,7 @@ def test_class_and_message(name, monkeypatch):
 
 def test_bases():
     assert issubclass(errors.ShapeError, ValueError)
+    assert issubclass(errors.FormatError, ValueError)
     assert issubclass(errors.StateError, RuntimeError)
     assert issubclass(errors.DeviceError, RuntimeError)
     assert issubclass(errors.NumericalError, ArithmeticError)

@@ -2,7 +2,8 @@
 
 Transformations of NumPy functions are here (``jit``, ``grad``, ``vjp``, ``jvp``, ``hvp``,
 ``repeat``); models, samplers and training are in the modules ``networks``, ``samplers``,
-``estimators``.  Modules are imported when they are first used.
+``estimators``; ``load`` reads what they ``save``.  Modules are imported when they are first
+used.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ __all__ = [
     "hvp",
     "jit",
     "jvp",
+    "load",
     "num_threads",
     "profile",
     "repeat",
@@ -55,8 +57,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
+    if name == "load":
+        from ._files import load
+
+        return load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})
+    return sorted({*globals(), *_MODULES, "load"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _core
+from ._checkpoint import Checkpoint, Durable
 from ._loop import Event, Fit, Rollback, ShowProgress, Validation, lasting
 from ._params import Parameters
 from ._rows import check_names, check_rows, feature_names, in_parts, read_at_random
@@ -25,11 +27,11 @@ __all__ = ["EnergyEstimator"]
 
 Self = TypeVar("Self", bound="EnergyEstimator")
 
-_HIDDEN = ("_trainer", "_made_of", "_row", "_key", "_saved")
+_HIDDEN = ("_trainer", "_made_of", "_row", "_key", "_saved", "_fit")
 _NOISE_STEPS = 500  # CEBM: samples from noise
 
 
-class EnergyEstimator(Parameters):
+class EnergyEstimator(Parameters, Durable):
     """What all estimators of an energy share."""
 
     _kind: str
@@ -38,6 +40,8 @@ class EnergyEstimator(Parameters):
     # Parameters that are options of the loop; the learning rate is one more.
     _training = ("batch_size", "weight_decay", "clip_norm", "ema")
 
+    _fit: dict[str, Any] | None
+    _saved: dict[str, NDArray[Any]]
     energy_: BoundNetwork
     history_: dict[str, NDArray[Any]]
     n_steps_: int
@@ -68,6 +72,8 @@ class EnergyEstimator(Parameters):
         on_divergence: str = "raise",
         snapshot_every: int = 100,
         max_rollbacks: int = 10,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1000,
     ) -> None:
         self.network = network
         self.sampler = sampler
@@ -90,6 +96,8 @@ class EnergyEstimator(Parameters):
         self.on_divergence = on_divergence
         self.snapshot_every = snapshot_every
         self.max_rollbacks = max_rollbacks
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
 
     # ---- fitting ----
 
@@ -135,12 +143,22 @@ class EnergyEstimator(Parameters):
         check_callbacks(who, self.callbacks, val is not None)
         trainer = self._start(x, feature_names(X)) if fresh else self._get_trainer()
         trainer.set_rate(self._schedule.rate)
+        self._run(trainer, x, val, n_steps)
+        return self
+
+    def _run(
+        self,
+        trainer: _core.Trainer,
+        x: NDArray[Any],
+        val: NDArray[Any] | None,
+        n_steps: int,
+        first: int | None = None,
+    ) -> None:
         trainer.clear()
         trainer.feed(x)
-        fit = Fit(self, trainer, x, val, n_steps)
+        fit = Fit(self, trainer, x, val, n_steps, first)
         with read_at_random(x):
             fit.run(self._events(fit))
-        return self
 
     def _check_loop(self) -> None:
         who = type(self).__name__
@@ -165,6 +183,7 @@ class EnergyEstimator(Parameters):
         if names is not None:
             self.feature_names_in_ = names
         self._trainer, self._made_of, self._row, self._key = trainer, spec, row, words
+        self._fit = None
         return trainer
 
     def _get_trainer(self) -> _core.Trainer:
@@ -176,7 +195,9 @@ class EnergyEstimator(Parameters):
         if self.ema:
             starts = {f"ema.{k}": a for k, a in arrays.items() if k.startswith("params.")}
             arrays = starts | arrays
-        trainer = _core.Trainer(**spec, shape=self._row, dtype=self.dtype, key=self._key)
+        trainer = _core.Trainer(
+            **spec, shape=self._row, dtype=self.energy_.dtype, key=self._key
+        )
         trainer.set(arrays)
         self._trainer, self._made_of = trainer, spec
         vars(self).pop("_saved", None)
@@ -238,6 +259,8 @@ class EnergyEstimator(Parameters):
         events += callback_events(self.callbacks, fit, validation)
         if self.verbose:
             events.append(ShowProgress(fit, self._shown, self.verbose))
+        if self.checkpoint is not None:
+            events.append(Checkpoint(self.checkpoint, self.checkpoint_every))
         return events
 
     def _store(self) -> BoundNetwork:

@@ -85,10 +85,11 @@ class Fit:
         x: NDArray[Any],
         val: NDArray[Any] | None,
         n_steps: int,
+        first: int | None = None,
     ) -> None:
         self.estimator, self.trainer, self.x, self.val = estimator, trainer, x, val
-        self.first = trainer.steps
-        self.last = self.first + n_steps
+        self.first = trainer.steps if first is None else first  # given: that fit goes on
+        self.last = trainer.steps + n_steps
         self.events: Sequence[Event] = ()
         self.reason: str | None = None
         self._rows = trainer.n_rows

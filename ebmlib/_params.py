@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
-__all__ = ["Parameters", "Specification"]
+from . import _core
+from ._files import Arrays, File, Savable
+
+__all__ = [
+    "Parameters",
+    "Specification",
+    "from_json",
+    "from_plain",
+    "pack_specification",
+    "to_plain",
+]
 
 Self = TypeVar("Self", bound="Parameters")
 
@@ -65,8 +76,58 @@ class Parameters:
         return f"{type(self).__name__}({', '.join(changed)})"
 
 
-class Specification(Parameters):
+class Specification(Parameters, Savable):
     """Parameters and nothing else: equal if the parameters are."""
+
+    _family: str  # of the core's tables of options
+    _kind: str
+
+    def _spec(self) -> tuple[str, dict[str, Any]]:
+        """(kind, options) for the core."""
+        return self._kind, self.get_params(deep=False)
+
+    def _check(self) -> None:
+        """ValueError or TypeError for a bad option."""
+        _core.check_options(self._family, *self._spec())
+
+    def _to_json(self, row: tuple[int, ...] | None, dtype: Any) -> dict[str, Any]:
+        """``{"kind", "options"}`` as files have it; with "arrays" {name: array} where arrays
+        belong to it.  row, dtype: of the data it is used on, None where there are none yet.
+        """
+        options = self.get_params(deep=False)
+        return {
+            "kind": self._kind,
+            "options": {name: to_plain(value, name) for name, value in options.items()},
+        }
+
+    def _pack(self) -> tuple[dict[str, Any], Arrays]:
+        self._check()
+        text, arrays = pack_specification(self, "specification", None, None)
+        return {"specification": text}, arrays
+
+    @classmethod
+    def _unpack(cls, file: File) -> Specification:
+        file.expect_keys("specification")
+        found = cls._from_file(file, "specification", file.get("specification", dict))
+        if not isinstance(found, cls):
+            raise file.error("specification", f"got {found!r}, expected {cls.__name__}")
+        file.expect_arrays({}, file.names("specification"))
+        return found
+
+    @classmethod
+    def _from_json(cls, text: dict[str, Any]) -> Specification:
+        """What ``_to_json`` gave; ValueError or TypeError where it did not."""
+        raise NotImplementedError
+
+    @classmethod
+    def _from_file(cls, file: File, key: str, text: Any) -> Any:
+        """A specification that stands at ``key`` of a file, checked."""
+        with file.checking(key):
+            if file.names(key):
+                text = {**file.typed(key, text, dict), "arrays": file.below(key)}
+            found = cls._from_json(text)
+            found._check()
+        return found
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Specification) or type(other) is not type(self):
@@ -76,6 +137,58 @@ class Specification(Parameters):
 
     def __hash__(self) -> int:
         return hash((type(self), repr(self)))
+
+
+# ---- in files --------------------------------------------------------------------------------
+
+
+def pack_specification(
+    specification: Specification, key: str, row: tuple[int, ...] | None, dtype: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The text of a specification that is to stand at ``key``, and its arrays by full names."""
+    text = specification._to_json(row, dtype)
+    arrays = text.pop("arrays", {})
+    return text, {f"{key}.{name}": array for name, array in arrays.items()}
+
+
+def from_json(text: Any, classes: Iterable[type[Specification]]) -> Specification:
+    """The specification ``{"kind", "options"}`` of one of the classes."""
+    if not isinstance(text, dict) or set(text) != {"kind", "options"}:
+        raise ValueError('expected {"kind", "options"} and nothing else')
+    kinds = {cls._kind: cls for cls in classes}
+    kind, options = text["kind"], text["options"]
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ValueError(f"kind: got {kind!r}, expected one of {sorted(kinds)}")
+    cls = kinds[kind]
+    return cls(**from_plain(options, cls._defaults()))
+
+
+def to_plain(value: Any, name: str) -> Any:
+    """A parameter as JSON can hold it."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Sequence):
+        return [to_plain(item, name) for item in value]
+    raise TypeError(
+        f"{name}: got {type(value).__name__}, which a file cannot hold: "
+        "expected a number, a word or a list of them"
+    )
+
+
+def from_plain(values: Any, known: Collection[str]) -> dict[str, Any]:
+    """Parameters from JSON: lists are tuples again; ValueError for an unknown name."""
+    if not isinstance(values, dict):
+        raise TypeError(f"got {type(values).__name__}, expected parameters by name")
+    for name in values:
+        if name not in known:
+            raise ValueError(f"{name}: unknown, expected one of {sorted(known)}")
+    return {name: _tuples(value) for name, value in values.items()}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def _same(a: Any, b: Any) -> bool:

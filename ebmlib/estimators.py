@@ -14,8 +14,9 @@ Ctrl-C stops it between two steps and leaves the estimator fitted to the last wh
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.typing import DTypeLike, NDArray
 
@@ -74,6 +75,10 @@ class CD(EnergyEstimator):
         Steps between two snapshots in memory; four of them last.
     max_rollbacks : int, default 10
         In a fit; the next bad step raises.
+    checkpoint : str, path or None
+        A file that a fit writes itself to, at its start, every ``checkpoint_every`` steps, and
+        in the end: ``ebm.load(path).resume(X)`` goes on to the same bits.
+    checkpoint_every : int, default 1000
 
     Attributes
     ----------
@@ -119,7 +124,7 @@ class PCD(EnergyEstimator):
         As in `CD`.
     ema, batch_size, max_steps, image_shape, warm_start, random_state, verbose, dtype
         As in `CD`.
-    callbacks, on_divergence, snapshot_every, max_rollbacks
+    callbacks, on_divergence, snapshot_every, max_rollbacks, checkpoint, checkpoint_every
         As in `CD`.
 
     Attributes
@@ -142,6 +147,7 @@ class PCD(EnergyEstimator):
 
     _kind = "pcd"
     _own = (*CD._own, "buffer_size", "reinit", "buffer_init")
+    _own_arrays: ClassVar = {"buffer.x": ("real", "n", "row"), "buffer.age": ("I32", "n")}
 
     def __init__(
         self,
@@ -170,6 +176,8 @@ class PCD(EnergyEstimator):
         on_divergence: str = "raise",
         snapshot_every: int = 100,
         max_rollbacks: int = 10,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1000,
     ) -> None:
         super().__init__(
             network,
@@ -193,6 +201,8 @@ class PCD(EnergyEstimator):
             on_divergence=on_divergence,
             snapshot_every=snapshot_every,
             max_rollbacks=max_rollbacks,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
         )
         self.buffer_size = buffer_size
         self.reinit = reinit

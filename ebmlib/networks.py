@@ -13,6 +13,7 @@ binds them to the shape of its data, or ``bind`` does.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,8 +21,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _core
+from ._files import Arrays, File, Savable, dtype_name
 from ._interchange import as_numbers
-from ._params import Specification
+from ._params import Specification, from_json, pack_specification
 from ._rows import parts
 from ._trace import as_node
 from .errors import ShapeError
@@ -33,11 +35,15 @@ __all__ = ["MLP", "BoundNetwork", "ConvNet"]
 class Network(Specification):
     """What all specifications share."""
 
-    _kind: str
+    _family = "network"
 
-    def _spec(self) -> tuple[str, dict[str, Any]]:
-        """(kind, options) for the core."""
-        return self._kind, self.get_params(deep=False)
+    def _shapes(self, row: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """{name: shape} of the parameters for rows of this shape."""
+        return _core.parameter_shapes(self._spec(), row)
+
+    @classmethod
+    def _from_json(cls, text: dict[str, Any]) -> Network:
+        return _network_from_json(text)
 
     def bind(
         self,
@@ -145,7 +151,14 @@ class ConvNet(Network):
         self.norm = norm
 
 
-class BoundNetwork:
+def _network_from_json(text: dict[str, Any]) -> Network:
+    """The network of ``Network._to_json``."""
+    network = from_json(text, (MLP, ConvNet))
+    assert isinstance(network, Network)
+    return network
+
+
+class BoundNetwork(Savable):
     """A network with its arrays: called with rows it gives their energies.
 
     Also inside functions that ebmlib traces (``jit``, ``grad``, energies of samplers), where
@@ -184,7 +197,7 @@ class BoundNetwork:
         random_state: Any = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        self.network = network
+        self.network = copy.copy(network)  # a parameter of the given one may be set later
         self.shape = tuple(int(size) for size in np.atleast_1d(np.asarray(shape, int)))
         self.dtype = np.dtype(dtype)
         self._core = _core.Bound(network._spec(), self.shape, self.dtype, key(random_state))
@@ -232,11 +245,31 @@ class BoundNetwork:
     def __repr__(self) -> str:
         return f"<{self.network!r} bound to {self.shape}, {self.dtype}>"
 
+    def _pack(self) -> tuple[dict[str, Any], Arrays]:
+        text, arrays = pack_specification(self.network, "network", self.shape, self.dtype)
+        metadata = {"network": text, "row": list(self.shape), "dtype": self.dtype.name}
+        return metadata, arrays | {f"params.{k}": a for k, a in self.parameters().items()}
+
+    @classmethod
+    def _unpack(cls, file: File) -> BoundNetwork:
+        file.expect_keys("network", "row", "dtype")
+        network = Network._from_file(file, "network", file.get("network", dict))
+        row = file.row("row", file.get("row", list))
+        dtype = file.dtype("dtype", file.get("dtype", str))
+        with file.checking("network"):
+            shapes = network._shapes(row)
+        file.expect_arrays(
+            {f"params.{name}": (dtype_name(dtype), shape) for name, shape in shapes.items()},
+            file.names("network"),
+        )
+        return bind_arrays(network, row, dtype, file.below("params"))
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.network, self.shape, self.dtype, self.parameters())
+        return bind_arrays, (self.network, self.shape, self.dtype, self.parameters())
 
 
-def _rebuild(
+def bind_arrays(
     network: Network, shape: tuple[int, ...], dtype: DTypeLike, arrays: Mapping[str, Any]
 ) -> BoundNetwork:
+    """The network with the given arrays."""
     return BoundNetwork(network, shape, random_state=0, dtype=dtype).set_parameters(arrays)

@@ -24,8 +24,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from ._arviz import inference_data
 from ._chains import Target, as_arguments, as_energy
+from ._files import Arrays, File, Savable
 from ._interchange import as_numbers
-from ._params import Specification
+from ._params import Specification, from_json, to_plain
 from .errors import StateError
 from .networks import BoundNetwork
 from .random import key
@@ -52,12 +53,12 @@ class ChainState(NamedTuple):
 class Sampler(Specification):
     """What all samplers share."""
 
-    _kind: str
+    _family = "sampler"
     n_steps: int
 
-    def _spec(self) -> tuple[str, dict[str, Any]]:
-        """(kind, options) for the core."""
-        return self._kind, self.get_params(deep=False)
+    @classmethod
+    def _from_json(cls, text: dict[str, Any]) -> Specification:
+        return from_json(text, (Langevin,))
 
     def sample(
         self,
@@ -203,7 +204,7 @@ class Langevin(Sampler):
         return 1.0 if self.noise is None else self.noise**2 / (2 * self.step_size)
 
 
-class ReplayBuffer:
+class ReplayBuffer(Savable):
     """Chains to go on from, for training loops of one's own; `estimators.PCD` has its own in C.
 
     A batch draws distinct slots, walks, and is put back.  A slot begins anew when it is drawn
@@ -278,6 +279,32 @@ class ReplayBuffer:
         return (
             rng.uniform(-1, 1, shape) if self.init == "uniform" else rng.standard_normal(shape)
         )
+
+    def _pack(self) -> tuple[dict[str, Any], Arrays]:
+        options = {name: getattr(self, name) for name in ("capacity", "reinit", "init")}
+        arrays = {"used": self._used}
+        if self._x is not None:
+            arrays["x"] = self._x
+        return {"options": {k: to_plain(v, k) for k, v in options.items()}}, arrays
+
+    @classmethod
+    def _unpack(cls, file: File) -> ReplayBuffer:
+        file.expect_keys("options")
+        options = file.fields(
+            "options", file.get("options", dict), ("capacity", "reinit", "init")
+        )
+        capacity = file.whole("capacity", options["capacity"], 1, 2**62)
+        shapes: dict[str, tuple[str, tuple[int, ...]]] = {"used": ("BOOL", (capacity,))}
+        if "x" in file.shapes:
+            dtype, shape = file.shapes["x"]
+            shapes["x"] = dtype, (capacity, *shape[1:])
+        file.expect_arrays(shapes)
+        arrays = file.arrays()
+        with file.checking("options"):
+            buffer = cls(**options)
+        buffer._used = arrays["used"].copy()
+        buffer._x = arrays["x"].copy() if "x" in arrays else None
+        return buffer
 
     def __len__(self) -> int:
         """How many slots have been used."""

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._params import Specification
+from ._params import Specification, from_json
 from .transforms import jit
 
 __all__ = ["Constant", "Cosine", "Exponential", "Linear", "Piecewise"]
@@ -32,8 +32,12 @@ __all__ = ["Constant", "Cosine", "Exponential", "Linear", "Piecewise"]
 class Schedule(Specification):
     """What all schedules share."""
 
-    _kind: str
+    _family = "schedule"
     rate: float
+
+    @classmethod
+    def _from_json(cls, text: dict[str, Any]) -> Specification:
+        return from_json(text, (Constant, Cosine, Exponential, Linear, Piecewise))
 
     def _spec(self) -> tuple[str, dict[str, Any]]:
         """(kind, options) for the core; the rate itself is not among them."""

@@ -1,0 +1,429 @@
+"""Estimators in files: saved, loaded, written while they train, and resumed to the same bits.
+
+What a file holds is described in _files.py.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from ._files import Arrays, File, Savable, class_name, dtype_name, remove_leftovers, write
+from ._loop import Event, Fit
+from ._params import Specification, from_plain, pack_specification, to_plain
+from ._rows import check_rows
+from .errors import ShapeError, StateError
+from .networks import Network, bind_arrays
+from .random import key
+from .samplers import Sampler, whole
+from .schedules import Schedule
+
+if TYPE_CHECKING:
+    from ._estimator import EnergyEstimator
+
+__all__ = ["Checkpoint", "Durable", "progress"]
+
+_FAMILIES: Mapping[str, type[Specification]] = {
+    "network": Network,
+    "sampler": Sampler,
+    "learning_rate": Schedule,
+}
+_UNSAVED = ("checkpoint",)  # parameters that files do not have
+_MOMENTS = ("adam.m", "adam.v", "sgd.v")
+_COUNTS = ("step", "guard.step", "guard.term", "guard.param")
+_RATES = ("rate", "backoff")
+_ENERGIES = ("params", "ema.params", "energy")
+_STEP_MAX = 2**31 - 1
+_MARKED_ROWS = 64
+
+Self = TypeVar("Self", bound="Durable")
+Shapes = dict[str, tuple[str, tuple[int, ...]]]
+
+
+class Durable(Savable):
+    """What estimators have of `save`, ``ebm.load`` and ``resume``."""
+
+    # Arrays of the estimator's kind: dtype and sizes, where "real" is the network's dtype, "n"
+    # any size that they share, "row" the shape of a row.
+    _own_arrays: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def resume(self: Self, X: Any, y: Any = None, X_val: Any = None) -> Self:
+        """Go on with a fit that was interrupted, to the bits that it would have had.
+
+        After ``ebm.load`` of a checkpoint, or after Ctrl-C.  A fit that has come to its end
+        stays as it is.
+
+        Parameters
+        ----------
+        X : array (n_samples, ...)
+            The rows of that fit.
+        y : ignored
+        X_val : array like X, or None
+            The held-out rows of that fit.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ShapeError
+            X or X_val has another shape than in that fit.
+        ValueError
+            It has other values (64 rows are compared): ``partial_fit`` goes on with new data.
+        StateError
+            There was no fit.
+        """
+        _resume(cast("EnergyEstimator", self), X, X_val)
+        return self
+
+    def _pack(self) -> tuple[dict[str, Any], Arrays]:
+        return _pack(cast("EnergyEstimator", self), False)
+
+    @classmethod
+    def _unpack(cls, file: File) -> EnergyEstimator:
+        file.expect_keys("parameters", "checkpoint", "fitted", "fit")
+        est = _unpack_parameters(cast("type[EnergyEstimator]", cls), file)
+        if file.get("checkpoint", bool):
+            est.checkpoint = file.path
+        if file.value("fitted") is None:
+            file.expect_arrays({}, _constants(file))
+        else:
+            _unpack_fitted(est, file)
+        return est
+
+
+# ---- while it trains -------------------------------------------------------------------------
+
+
+class Checkpoint(Event):
+    """Writes the estimator to a file: at the start, every so many steps, and in the end."""
+
+    def __init__(self, path: Any, every: int) -> None:
+        self._path, self._every = path, whole(every, "checkpoint_every", 1)
+        self._tried: int | None = None  # the step that was written last, or failed to be
+
+    def begin(self, fit: Fit) -> None:
+        self.act(fit)
+        remove_leftovers(self._path)
+
+    def next(self, step: int) -> int:
+        return (step // self._every + 1) * self._every
+
+    def act(self, fit: Fit) -> None:
+        est = fit.estimator
+        self._tried = fit.step
+        try:
+            est._keep(fit)
+            write(self._path, class_name(type(est)), *_pack(est, True))
+        except KeyboardInterrupt:
+            self._tried = None
+            raise
+
+    def undone(self, fit: Fit) -> None:
+        self._tried = None
+
+    def end(self, fit: Fit) -> None:
+        if fit.step != self._tried:
+            self.act(fit)
+
+
+def progress(fit: Fit) -> dict[str, Any]:
+    """What is kept of a fit so that it can be resumed."""
+    return {
+        "first": fit.first,
+        "last": fit.last if fit.reason is None else fit.step,
+        "data": _mark(fit.x),
+        "held_out": None if fit.val is None else _mark(fit.val),
+    }
+
+
+def _mark(x: NDArray[Any]) -> dict[str, int]:
+    """What rows are known by: their number, and a checksum of some of them as float64."""
+    some = np.linspace(0, len(x) - 1, min(len(x), _MARKED_ROWS)).astype(int)
+    values = np.ascontiguousarray(x[some], np.float64)
+    return {"rows": len(x), "crc": zlib.crc32(values.tobytes())}
+
+
+def _resume(est: EnergyEstimator, X: Any, X_val: Any) -> None:
+    who = f"{type(est).__name__}.resume"
+    est._fitted()
+    fit = est._fit
+    if fit is None:
+        raise StateError(f"{who}: there is no fit to go on with")
+    x = check_rows(X, who, None, est.image_shape)
+    _check_same(f"{who}: X", x, est._row, fit["data"])
+    if (X_val is None) != (fit["held_out"] is None):
+        had = "none" if X_val is not None else f"{fit['held_out']['rows']} rows"
+        raise ValueError(f"{who}: X_val: got {_count(X_val)}, expected {had} as in that fit")
+    val = None
+    if X_val is not None:
+        val = check_rows(X_val, f"{who}: X_val", None, est.image_shape)
+        _check_same(f"{who}: X_val", val, est._row, fit["held_out"])
+    trainer = est._get_trainer()
+    if trainer.steps < fit["last"]:
+        est._run(trainer, x, val, fit["last"] - trainer.steps, fit["first"])
+
+
+def _count(rows: Any) -> str:
+    return "none" if rows is None else f"{len(rows)} rows"
+
+
+def _check_same(
+    what: str, x: NDArray[Any], row: tuple[int, ...], mark: Mapping[str, int]
+) -> None:
+    expected = (mark["rows"], *row)
+    if x.shape != expected:
+        raise ShapeError(f"{what}: got {x.shape}, expected {expected} as in that fit")
+    if _mark(x)["crc"] != mark["crc"]:
+        raise ValueError(
+            f"{what}: got other values than in that fit (partial_fit goes on with new data)"
+        )
+
+
+# ---- to a file -------------------------------------------------------------------------------
+
+
+def _pack(est: EnergyEstimator, checkpoint: bool) -> tuple[dict[str, Any], Arrays]:
+    _check_parameters(est)
+    fitted = est.__sklearn_is_fitted__()
+    row, dtype = (est._row, est.energy_.dtype) if fitted else (None, None)
+    parameters, arrays = {}, {}
+    for name, value in est.get_params(deep=False).items():
+        if name in _UNSAVED:
+            continue
+        if isinstance(value, Specification):
+            parameters[name], more = pack_specification(value, name, row, dtype)
+            arrays.update(more)
+        else:
+            parameters[name] = _parameter_text(name, value)
+    metadata = {"parameters": parameters, "checkpoint": checkpoint, "fitted": None, "fit": None}
+    if fitted:
+        metadata["fitted"], more = _pack_fitted(est)
+        metadata["fit"] = est._fit
+        arrays.update(more)
+    return metadata, arrays
+
+
+def _parameter_text(name: str, value: Any) -> Any:
+    if name == "dtype":
+        return np.dtype(value).name
+    if isinstance(value, np.random.Generator):
+        return {"generator": _generator_words(value)}
+    return to_plain(value, name)
+
+
+def _pack_fitted(est: EnergyEstimator) -> tuple[dict[str, Any], dict[str, Any]]:
+    arrays = dict(est.__getstate__()["_saved"])
+    network, energy = est.energy_.network, est.energy_.parameters()
+    text = None
+    if network != est._network:
+        text, more = pack_specification(network, "fitted.network", est._row, est.energy_.dtype)
+        arrays.update(more)
+    prefix = next((p for p in _ENERGIES if _stand_below(p, energy, arrays)), "energy")
+    if prefix == "energy":
+        arrays.update({f"energy.{name}": array for name, array in energy.items()})
+    arrays.update({f"history.{name}": rows for name, rows in est.history_.items()})
+    names = getattr(est, "feature_names_in_", None)
+    fitted = {
+        "network": text,
+        "row": list(est._row),
+        "dtype": est.energy_.dtype.name,
+        "key": est._key.tolist(),
+        "energy": prefix,
+        "features": None if names is None else [str(name) for name in names],
+    }
+    return fitted, arrays
+
+
+def _stand_below(prefix: str, wanted: Arrays, arrays: Arrays) -> bool:
+    """True if the arrays below the prefix are the wanted ones."""
+    return all(
+        f"{prefix}.{name}" in arrays and np.array_equal(array, arrays[f"{prefix}.{name}"])
+        for name, array in wanted.items()
+    )
+
+
+def _check_parameters(est: EnergyEstimator) -> None:
+    """ValueError or TypeError for a parameter that no fit would take."""
+    spec = est._spec()
+    for part in (est._network, est._sampler, est._schedule):
+        part._check()
+    for family in ("estimator", "optimizer"):
+        _core.check_options(family, *spec[family])
+    _core.check_options("training", "", spec["training"])
+    whole(est.max_steps, "max_steps", 0)
+    whole(est.checkpoint_every, "checkpoint_every", 1)
+    whole(est.verbose, "verbose", 0)
+    whole(est.warm_start, "warm_start", 0)
+    for size in est.image_shape or ():
+        whole(size, "image_shape", 1)
+    if np.dtype(est.dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise TypeError(f"dtype: got {est.dtype!r}, expected float32 or float64")
+    if isinstance(est.random_state, int):
+        key(est.random_state)
+
+
+def _generator_words(rng: np.random.Generator) -> list[int]:
+    """The state of the generator of ``numpy.random.default_rng``."""
+    state: Any = rng.bit_generator.state
+    if state["bit_generator"] != "PCG64":
+        raise TypeError(
+            f"random_state: got {rng}, which a file cannot hold: expected an int, None or "
+            "numpy.random.default_rng(...)"
+        )
+    inner = state["state"]
+    return [inner["state"], inner["inc"], state["has_uint32"], state["uinteger"]]
+
+
+# ---- from a file -----------------------------------------------------------------------------
+
+
+def _constants(file: File) -> list[str]:
+    """The arrays that came with specifications."""
+    return [name for key in (*_FAMILIES, "fitted.network") for name in file.names(key)]
+
+
+def _unpack_parameters(cls: type[EnergyEstimator], file: File) -> EnergyEstimator:
+    texts = dict(file.get("parameters", dict))
+    special: dict[str, Any] = {}
+    for name, family in _FAMILIES.items():
+        if isinstance(texts.get(name), dict):
+            special[name] = family._from_file(file, name, texts.pop(name))
+    if isinstance(texts.get("random_state"), dict):
+        special["random_state"] = _generator(file, texts.pop("random_state"))
+    known = [name for name in cls._defaults() if name not in _UNSAVED]
+    with file.checking("parameters"):
+        est = cls(**special, **from_plain(texts, known))
+        _check_parameters(est)
+    return est
+
+
+def _generator(file: File, text: dict[str, Any]) -> np.random.Generator:
+    words = file.fields("random_state", text, ["generator"])["generator"]
+    if len(file.typed("random_state", words, list)) != 4:
+        raise file.error("random_state", "expected four numbers of a generator")
+    limits = (2**128, 2**128, 2, 2**32)
+    state, inc, has, left = (
+        file.whole("random_state", word, 0, limit - 1)
+        for word, limit in zip(words, limits, strict=True)
+    )
+    bits = np.random.PCG64()
+    bits.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": state, "inc": inc | 1},
+        "has_uint32": has,
+        "uinteger": left,
+    }
+    return np.random.Generator(bits)
+
+
+def _unpack_fitted(est: EnergyEstimator, file: File) -> None:
+    text = file.fields(
+        "fitted",
+        file.value("fitted"),
+        ("network", "row", "dtype", "key", "energy", "features"),
+    )
+    network = est._network
+    if text["network"] is not None:
+        network = cast(Network, Network._from_file(file, "fitted.network", text["network"]))
+    row, dtype = file.row("fitted.row", text["row"]), file.dtype("fitted.dtype", text["dtype"])
+    words = _key_words(file, text["key"])
+    features = _feature_names(file, text["features"], row)
+    if text["energy"] not in _ENERGIES:
+        raise file.error(
+            "fitted.energy", f"got {text['energy']!r}, expected one of {_ENERGIES}"
+        )
+    with file.checking("fitted.network"):
+        shapes = network._shapes(row)
+    file.expect_arrays(_expected(est, file, shapes, row, dtype), _constants(file))
+    arrays = _state_arrays(file)
+    step = int(arrays["step"])
+    fit = _progress(file, step)
+    energy = file.below(text["energy"])
+    with file.checking("fitted.energy"):
+        if set(energy) != set(shapes):
+            raise ValueError(f"there are no arrays {text['energy']}")
+    est.energy_ = bind_arrays(network, row, dtype, energy)
+    est.history_ = file.below("history")
+    est.n_steps_ = step
+    est.n_features_in_ = math.prod(row)
+    if features is not None:
+        est.feature_names_in_ = features
+    est._row, est._key, est._saved, est._fit = row, words, arrays, fit
+
+
+def _expected(
+    est: EnergyEstimator,
+    file: File,
+    shapes: Mapping[str, tuple[int, ...]],
+    row: tuple[int, ...],
+    dtype: np.dtype[Any],
+) -> Shapes:
+    """Name, dtype and shape of the arrays of a fitted estimator."""
+    real = dtype_name(dtype)
+    params = {f"params.{name}": (real, shape) for name, shape in shapes.items()}
+    expected: Shapes = {"key": ("I32", (2,)), **params}
+    expected.update(dict.fromkeys(_COUNTS, ("I32", ())))
+    expected.update(dict.fromkeys(_RATES, (real, ())))
+    for prefix in ("ema", *_MOMENTS):  # all parameters have them, or none
+        if file.names(f"{prefix}.params"):
+            expected.update({f"{prefix}.{name}": of for name, of in params.items()})
+    if file.names("energy"):
+        expected.update({f"energy.{name}": (real, shape) for name, shape in shapes.items()})
+    own = est._own_arrays
+    n = next((file.shapes[name][1][:1] for name in own if name in file.shapes), None)
+    if n is not None:
+        sizes = {"n": n, "row": row}
+        for name, (of, *dims) in own.items():
+            shape = tuple(size for dim in dims for size in sizes[dim])
+            expected[name] = (real if of == "real" else of, shape)
+    for name in file.names("history"):
+        of, shape = file.shapes[name]
+        expected[name] = of, shape[:1] or (0,)
+    return expected
+
+
+def _state_arrays(file: File) -> dict[str, NDArray[Any]]:
+    """The arrays of the trainer."""
+    others = {*file.names("history"), *file.names("energy"), *_constants(file)}
+    arrays = {name: array for name, array in file.arrays().items() if name not in others}
+    for name, array in arrays.items():
+        if array.dtype == np.int32 and name != "key" and array.size and array.min() < 0:
+            raise file.error(name, f"got {array.min()}, expected no negative number")
+    return arrays
+
+
+def _progress(file: File, step: int) -> dict[str, Any] | None:
+    if file.value("fit") is None:
+        return None
+    fit = file.fields("fit", file.value("fit"), ("first", "last", "data", "held_out"))
+    file.whole("fit.first", fit["first"], 0, step)
+    file.whole("fit.last", fit["last"], step, _STEP_MAX)
+    for name in ("data", "held_out"):
+        if name == "data" or fit[name] is not None:
+            mark = file.fields(f"fit.{name}", fit[name], ("rows", "crc"))
+            file.whole(f"fit.{name}.rows", mark["rows"], 1, 2**62)
+            file.whole(f"fit.{name}.crc", mark["crc"], 0, 2**32 - 1)
+    return fit
+
+
+def _key_words(file: File, words: Any) -> NDArray[np.int32]:
+    if len(file.typed("fitted.key", words, list)) != 2:
+        raise file.error("fitted.key", f"got {len(words)} words, expected 2")
+    checked = [file.whole("fitted.key", word, -(2**31), 2**31 - 1) for word in words]
+    return np.array(checked, np.int32)
+
+
+def _feature_names(file: File, names: Any, row: tuple[int, ...]) -> NDArray[Any] | None:
+    if names is None:
+        return None
+    for name in file.typed("fitted.features", names, list):
+        file.typed("fitted.features", name, str)
+    return np.asarray(names, dtype=object)

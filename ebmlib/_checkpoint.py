@@ -298,6 +298,8 @@ def _unpack_parameters(cls: type[EnergyEstimator], file: File) -> EnergyEstimato
             special[name] = family._from_file(file, name, texts.pop(name))
     if isinstance(texts.get("random_state"), dict):
         special["random_state"] = _generator(file, texts.pop("random_state"))
+    if "dtype" in texts:
+        file.dtype("parameters: dtype", texts["dtype"])
     known = [name for name in cls._defaults() if name not in _UNSAVED]
     with file.checking("parameters"):
         est = cls(**special, **from_plain(texts, known))
@@ -426,4 +428,8 @@ def _feature_names(file: File, names: Any, row: tuple[int, ...]) -> NDArray[Any]
         return None
     for name in file.typed("fitted.features", names, list):
         file.typed("fitted.features", name, str)
+    if len(names) != math.prod(row):
+        raise file.error(
+            "fitted.features", f"got {len(names)} names of {math.prod(row)} features"
+        )
     return np.asarray(names, dtype=object)

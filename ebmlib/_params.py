@@ -184,11 +184,13 @@ def from_plain(values: Any, known: Collection[str]) -> dict[str, Any]:
     for name in values:
         if name not in known:
             raise ValueError(f"{name}: unknown, expected one of {sorted(known)}")
-    return {name: _tuples(value) for name, value in values.items()}
+    return {name: _tuples(value, name) for name, value in values.items()}
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+def _tuples(value: Any, name: str) -> Any:
+    if isinstance(value, dict):
+        raise TypeError(f"{name}: got names and values, expected a number, a word or a list")
+    return tuple(_tuples(item, name) for item in value) if isinstance(value, list) else value
 
 
 def _same(a: Any, b: Any) -> bool:

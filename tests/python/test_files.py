@@ -1,0 +1,740 @@
+"""Files: what they hold, how they are written, and that none is believed unchecked."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import hashlib
+import json
+import os
+import random
+import resource
+import threading
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import ebmlib as ebm
+from ebmlib import _files, estimators, networks, samplers, schedules
+from ebmlib.errors import FormatError
+
+ROWS = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+
+
+def small(cls=estimators.PCD, **changes):
+    options = {
+        "network": networks.MLP((3,)),
+        "sampler": samplers.Langevin(step_size=0.05, n_steps=2),
+        "max_steps": 4,
+        "batch_size": 8,
+        "ema": 0.9,
+        "random_state": 0,
+    }
+    if cls is estimators.PCD:
+        options["buffer_size"] = 8
+    return cls(**(options | changes))
+
+
+def state(est):
+    """All that an estimator knows, as a dict that `same` compares."""
+    saved = est.__getstate__()
+    names = ("history_", "n_steps_", "n_features_in_", "_saved", "_row", "_fit")
+    return {
+        "params": {k: v for k, v in est.get_params().items() if k != "checkpoint"},
+        "energy": est.energy_.parameters(),
+        "key": saved["_key"],
+        **{name: saved[name] for name in names},
+    }
+
+
+def same(a, b):
+    if isinstance(a, dict):
+        return isinstance(b, dict) and list(a) == list(b) and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and np.array_equal(a, b)
+    return type(a) is type(b) and a == b
+
+
+def there_and_back(thing, path):
+    thing.save(path)
+    return ebm.load(path)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+# ---- an independent reader and writer, from the description of the format --------------------
+
+
+class Text(dict):
+    """A file taken apart: the metadata as values, the table and the bytes of the arrays."""
+
+    def __init__(self, data):
+        n = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + n])
+        texts = header.pop("__metadata__")
+        super().__init__({key: json.loads(text) for key, text in texts.items()})
+        self.table, self.body = header, data[8 + n :]
+
+    def bytes_of(self, name):
+        begin, end = self.table[name]["data_offsets"]
+        return self.body[begin:end]
+
+    def seal(self, arrays=True):
+        """Digests that fit."""
+        if arrays:
+            for name in self["arrays"]:
+                if name in self.table:
+                    entry = self.table[name]
+                    head = f"{name}|{entry['dtype']}|{entry['shape']}|".encode()
+                    digest = hashlib.blake2b(head + self.bytes_of(name), digest_size=8)
+                    self["arrays"][name] = digest.hexdigest()
+        texts = {key: json.dumps(value) for key, value in self.items() if key != "digest"}
+        whole = "".join(f"{key}|{texts[key]}|" for key in sorted(texts))
+        self["digest"] = hashlib.blake2b(whole.encode(), digest_size=8).hexdigest()
+        return self
+
+    def bytes(self):
+        texts = {key: json.dumps(value) for key, value in self.items()}
+        return pack({"__metadata__": texts, **self.table}, self.body)
+
+
+def pack(header, body=b""):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + body
+
+
+def refused(path, data, *words):
+    """The message of the FormatError for a file with this content."""
+    path.write_bytes(data)
+    with pytest.raises(FormatError) as caught:
+        ebm.load(path)
+    assert type(caught.value) is FormatError
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+    return message
+
+
+# ---- there and back --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cls", [estimators.CD, estimators.PCD])
+@pytest.mark.parametrize(
+    "changes", [{}, {"ema": 0.0, "dtype": "float64"}, {"optimizer": "sgd"}]
+)
+def test_a_loaded_estimator_goes_on_to_the_same_bits(cls, changes, path):
+    est = small(cls, **changes).fit(ROWS, X_val=ROWS[:9])
+    loaded = there_and_back(est, path)
+    assert type(loaded) is cls
+    assert same(state(loaded), state(est))
+    for now in (est, loaded):
+        now.partial_fit(ROWS, n_steps=5)
+    assert same(state(loaded), state(est))
+    np.testing.assert_array_equal(loaded.energy(ROWS), est.energy(ROWS))
+    np.testing.assert_array_equal(loaded.sample(7), est.sample(7))
+    assert same(state(there_and_back(loaded, path)), state(est))
+
+
+def test_unfitted_estimators_keep_their_parameters(path):
+    est = small(
+        network=networks.ConvNet((4,), kernels=[3], norm="layer"),
+        sampler=samplers.Langevin(clip=(-1, 1), noise=np.float32(0.5)),
+        learning_rate=schedules.Piecewise(1e-2),
+        image_shape=(4, 4, 1),
+        dtype=np.float64,
+        clip_norm=0.5,
+    )
+    loaded = there_and_back(est, path)
+    assert not loaded.__sklearn_is_fitted__()
+    assert loaded.network == networks.ConvNet((4,), kernels=(3,), norm="layer")
+    assert loaded.sampler == samplers.Langevin(clip=(-1, 1), noise=0.5)
+    assert loaded.learning_rate == est.learning_rate
+    assert (loaded.dtype, loaded.image_shape) == ("float64", (4, 4, 1))
+    with pytest.raises(ebm.errors.NotFittedError):
+        loaded.resume(ROWS)
+    rows = np.random.default_rng(1).uniform(-1, 1, (20, 16))
+    np.testing.assert_array_equal(loaded.fit(rows).energy(rows), est.fit(rows).energy(rows))
+    assert there_and_back(estimators.CD(), path).get_params() == estimators.CD().get_params()
+
+
+def test_generators_as_random_state(path):
+    est = small(random_state=np.random.default_rng(3))
+    loaded = there_and_back(est, path)
+    assert same(state(loaded.fit(ROWS))["energy"], state(est.fit(ROWS))["energy"])
+    assert loaded.random_state.integers(1 << 30) == est.random_state.integers(1 << 30)
+
+
+def test_what_was_changed_after_the_fit_comes_back(path):
+    """Parameters may be set, and the energy written to, without a fit in between."""
+    est = small().fit(ROWS)
+    before = est.energy(ROWS)
+    est.set_params(network__hidden=(5,), l2=0.25, ema=0.0)
+    loaded = there_and_back(est, path)
+    assert (loaded.network.hidden, loaded.l2) == ((5,), 0.25)
+    np.testing.assert_array_equal(loaded.energy(ROWS), before)
+    est.energy_.set_parameters({"l0.w": np.ones((2, 3))})
+    loaded = there_and_back(est, path)
+    np.testing.assert_array_equal(loaded.energy(ROWS), est.energy(ROWS))
+    assert (loaded.energy(ROWS) != before).any()
+    assert "energy.l0.w" in load_file(path)
+
+
+def test_feature_names(path):
+    class Frame(np.ndarray):
+        columns = ("left", "right \ud800\u2603")
+
+    est = small().fit(ROWS.view(Frame))
+    assert there_and_back(est, path).feature_names_in_.tolist() == list(Frame.columns)
+
+
+def test_networks_samplers_buffers(path):
+    net = networks.ConvNet((4,), kernels=(3,), strides=(2,), head=())
+    bound = net.bind((5, 5, 2), random_state=1, dtype=np.float64)
+    loaded = there_and_back(bound, path)
+    assert (loaded.network, loaded.shape, loaded.dtype) == (net, (5, 5, 2), np.float64)
+    assert same(loaded.parameters(), bound.parameters())
+    buffer = samplers.ReplayBuffer(20, reinit=0.25, init="normal")
+    assert repr(there_and_back(buffer, path)) == repr(buffer)
+    slots, x = buffer.draw(6, (3, 1), random_state=0)
+    buffer.put(slots, x)
+    loaded = there_and_back(buffer, path)
+    assert len(loaded) == 6
+    for now in (buffer, loaded):
+        slots, x = now.draw(6, (3, 1), random_state=1)
+        now.put(slots, x + 1)
+    np.testing.assert_array_equal(loaded._x, buffer._x)
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        small(random_state=np.random.RandomState(0)),
+        small(random_state=np.random.Generator(np.random.MT19937(0))),
+        samplers.ReplayBuffer(init=lambda rng, shape: rng.normal(size=shape)),
+        networks.MLP(hidden={3}),
+        type("Own", (estimators.PCD,), {})(),
+    ],
+    ids=["RandomState", "MT19937", "function", "set", "class"],
+)
+def test_what_a_file_cannot_hold_is_said(thing, path):
+    with pytest.raises((TypeError, ValueError), match=r"cannot hold|set|class of ebmlib"):
+        thing.save(path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("changes", [{"l2": -1.0}, {"l2": np.nan}, {"max_steps": 1.5}])
+def test_bad_parameters_are_not_written(changes, path):
+    with pytest.raises(ValueError, match=r"l2|max_steps"):
+        small(**changes).save(path)
+    assert not path.exists()
+
+
+# ---- what others read ------------------------------------------------------------------------
+
+
+def test_a_plain_reader_finds_the_documented_arrays(path):
+    est = small(dtype="float64", checkpoint=None).fit(ROWS)
+    est.save(path)
+    arrays = load_file(path)
+    params = {"l0.w", "l0.b", "l1.w", "l1.b"}
+    groups = {"params", "ema.params", "adam.m.params", "adam.v.params"}
+    metrics = {f"history.{name}" for name in est.history_}
+    assert set(arrays) == {
+        f"{group}.{name}" for group in groups for name in params
+    } | metrics | {
+        *("buffer.x", "buffer.age", "key", "step", "rate", "backoff"),
+        *("guard.step", "guard.term", "guard.param"),
+    }
+    text = Text(path.read_bytes())
+    assert (text["format"], text["version"], text["object"]) == ("ebmlib", 1, "estimators.PCD")
+    assert (text["package"], text["checkpoint"]) == (ebm.__version__, False)
+    assert text["parameters"]["network"] == {
+        "kind": "mlp",
+        "options": {"hidden": [3], "activation": "swish"},
+    }
+    assert text["parameters"]["l2"] == est.l2
+    assert text["fit"]["last"] == 4
+    p = {name: arrays[f"{text['fitted']['energy']}.{name}"] for name in params}
+    hidden = ROWS @ p["l0.w"] + p["l0.b"]
+    energy = (hidden / (1 + np.exp(-hidden))) @ p["l1.w"] + p["l1.b"]
+    np.testing.assert_allclose(est.energy(ROWS), energy[:, 0], rtol=1e-12)
+    np.testing.assert_array_equal(arrays["buffer.x"][arrays["buffer.age"] > 0], est.buffer_)
+    assert arrays["step"] == 4
+
+
+def test_the_digests_are_those_described(path):
+    small().fit(ROWS).save(path)
+    text = Text(path.read_bytes())
+    saved = copy.deepcopy(dict(text))
+    assert dict(text.seal()) == saved
+    path.write_bytes(text.bytes())
+    ebm.load(path)
+
+
+def test_without_safetensors_the_message_names_it(path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "safetensors.numpy", None)
+    with pytest.raises(ImportError, match="package safetensors is not installed"):
+        networks.MLP().save(path)
+    assert os.listdir(path.parent) == []
+
+
+# ---- whole or not at all ---------------------------------------------------------------------
+
+
+def no_space(*args):
+    raise OSError(errno.ENOSPC, "no space")
+
+
+@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file(step, path, monkeypatch):
+    small(max_steps=1).fit(ROWS).save(path)
+    old = path.read_bytes()
+    est = small().fit(ROWS)
+    expected = errno.ENOSPC
+    with monkeypatch.context() as patch:
+        if step == "write":  # a limit on the size of files, as a full disk in mid-write
+            limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+            expected = errno.EFBIG
+        else:
+            patch.setattr(os, step, no_space)
+        try:
+            with pytest.raises(OSError, match=r"model\.safetensors") as caught:
+                est.save(path)
+        finally:
+            if step == "write":
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (caught.value.errno, caught.value.filename) == (expected, str(path))
+    assert path.read_bytes() == old
+    assert os.listdir(path.parent) == [path.name]
+    est.save(path)
+    assert same(state(ebm.load(path)), state(est))
+
+
+def test_ctrl_c_in_a_write_leaves_the_old_file(path, monkeypatch):
+    networks.MLP((2,)).save(path)
+    old = path.read_bytes()
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", stop)
+    with pytest.raises(KeyboardInterrupt):
+        networks.MLP((3,)).save(path)
+    assert path.read_bytes() == old
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_places_that_cannot_be_written_or_read(tmp_path):
+    net = networks.MLP((2,))
+    for use in (net.save, ebm.load):
+        with pytest.raises(FileNotFoundError, match="nowhere"):
+            use(tmp_path / "nowhere" / "a.safetensors")
+        with pytest.raises(IsADirectoryError):
+            use(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_links_and_modes_stay(tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.touch()
+    link.symlink_to(target)
+    mask = os.umask(0o027)
+    try:
+        networks.MLP((2,)).save(link)
+    finally:
+        os.umask(mask)
+    assert link.is_symlink()
+    assert ebm.load(target) == networks.MLP((2,))
+    assert target.stat().st_mode & 0o777 == 0o640
+
+
+def test_readers_see_the_old_or_the_new_file(path):
+    buffers = [samplers.ReplayBuffer(50_000 + k) for k in range(2)]
+    buffers[0].save(path)
+    done = threading.Event()
+
+    def write():
+        for k in range(100):
+            buffers[k % 2].save(path)
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = set()
+    while not done.is_set():
+        seen.add(ebm.load(path).capacity)
+    writer.join()
+    assert seen <= {50_000, 50_001}
+    assert seen
+
+
+def test_leftovers_of_killed_writers_are_removed(path):
+    path.touch()
+    keep = [
+        path.parent / name for name in ("other.tmp", ".other.1234.tmp", "model.safetensors~")
+    ]
+    for kept in keep:
+        kept.touch()
+    (path.parent / f".{path.name}.0123abcd.tmp").touch()
+    _files.remove_leftovers(path)
+    assert set(path.parent.iterdir()) == {path, *keep}
+
+
+# ---- damaged files ---------------------------------------------------------------------------
+
+
+def truncate(pick, data):
+    return data[: pick.randrange(len(data))]
+
+
+def flip(pick, data):
+    at = pick.randrange(len(data))
+    return data[:at] + bytes([data[at] ^ 1 << pick.randrange(8)]) + data[at + 1 :]
+
+
+def flip_header(pick, data):
+    n = 8 + int.from_bytes(data[:8], "little")
+    return flip(pick, data[:n]) + data[n:]
+
+
+def splice(pick, data):
+    """A piece is copied over another, put in, or taken out."""
+    begin, at = pick.randrange(len(data)), pick.randrange(len(data))
+    piece = data[begin : begin + pick.randrange(1, 200)]
+    behind = at + pick.choice([0, len(piece), len(piece)])
+    return data[:at] + pick.choice([piece, b"", piece]) + data[behind:]
+
+
+def swap_words(pick, data):
+    """A number or a word of the header becomes another; lengths fit."""
+    n = int.from_bytes(data[:8], "little")
+    text = data[8 : 8 + n].decode()
+    starts = [i for i, c in enumerate(text) if c.isalnum()]
+    at = pick.choice(starts)
+    text = text[:at] + pick.choice('0179aeEntf-[{}],:\\" ') + text[at + 1 :]
+    return pack(text.encode(), data[8 + n :])
+
+
+def edit_entry(pick, data):
+    """An entry of the header goes, comes twice, or gets another value."""
+    text = Text(data)
+    table = text.table
+    name, other = pick.sample(list(table), 2)
+    what = pick.randrange(4)
+    if what == 0:
+        del table[name]
+    elif what == 1:
+        table[name], table[other] = table[other], table[name]
+    elif what == 2:
+        entry = table[name]
+        key = pick.choice(list(entry))
+        entry[key] = pick.choice([0, -1, 1 << 40, None, [], [1] * 9, "F64", [0, 1 << 40], {}])
+    else:
+        table[name + "x"] = dict(table[name])
+    return text.bytes()
+
+
+MUTATIONS = {
+    truncate: 1000,
+    flip: 2500,
+    flip_header: 2500,
+    splice: 1500,
+    swap_words: 1500,
+    edit_entry: 1000,
+}
+
+
+def test_ten_thousand_damaged_files(path):
+    """Each is refused, or loads as what was saved (blanks of the header are no part of it)."""
+    est = small(max_steps=1).fit(ROWS)
+    est.save(path)
+    data, want, pick = path.read_bytes(), state(est), random.Random(0)
+    loaded = tried = 0
+    messages = set()
+    for mutate, times in MUTATIONS.items():
+        for _ in range(times):
+            damaged = mutate(pick, data)
+            path.write_bytes(damaged)
+            tried += 1
+            try:
+                found = ebm.load(path)
+            except FormatError as error:
+                messages.add(str(error))
+            else:
+                loaded += 1
+                assert same(state(found), want), mutate
+    assert tried == 10_000
+    assert loaded < tried / 20
+    assert all(message.startswith(f"{path}: ") for message in messages)
+
+
+VALUES = [None, True, -1, 0, 1, 3, 1 << 70, 1e308, -0.5, "", "x", "mlp", "float64", [], [[]]]
+VALUES += [[2], [1 << 40, 1 << 40], {}, {"kind": "mlp"}, "/etc/passwd", [0.5, 0.5], "params"]
+
+
+def places(value, at=()):
+    """The paths to all values inside a value."""
+    yield at
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from places(value[key], (*at, key))
+
+
+def test_forged_files_with_digests_that_fit(path):
+    """Whoever can compute digests can write any values: they are refused or make sense."""
+    small(max_steps=1, learning_rate=schedules.Cosine(1e-3)).fit(ROWS, X_val=ROWS[:9]).save(
+        path
+    )
+    data, pick = path.read_bytes(), random.Random(1)
+    free = {"format", "digest", "arrays", "package"}
+    loaded = 0
+    for _ in range(1500):
+        text = Text(data)
+        key = pick.choice([key for key in text if key not in free])
+        spots = list(places(text[key]))
+        spot = pick.choice(spots)
+        inside = text
+        for step in (key, *spot)[:-1]:
+            inside = inside[step]
+        inside[(key, *spot)[-1]] = pick.choice(VALUES)
+        path.write_bytes(text.seal(arrays=False).bytes())
+        try:
+            found = ebm.load(path)
+        except FormatError:
+            continue
+        loaded += 1
+        assert np.isfinite(found.energy_(np.zeros((4, *found._row)))).all()
+        assert found.checkpoint in (None, str(path))
+        found.save(path)
+        assert same(state(ebm.load(path)), state(found))
+    assert 0 < loaded < 1000
+
+
+# ---- hostile files ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"1234567",
+        bytes(8),
+        b"\xff" * 8,
+        (1 << 62).to_bytes(8, "little") + b"{}",
+        (100_000_001).to_bytes(8, "little") + b"{}",
+        pack(b"\xff\xfe"),
+        pack(b"[" * 100_000),
+        pack(b'{"a":' * 100_000),
+        pack(b'{"__metadata__": {"format": "' + b"[" * 100_000 + b'"}}'),
+        pack(b"1" * 100_000),
+        pack(b'{"a": 1e999}'),
+        pack(b'{"a": NaN}'),
+        pack(b"[]"),
+        pack(b"null"),
+        pack(b'{"a": "\\ud800"}'),
+    ],
+)
+def test_headers_that_are_none(data, path):
+    refused(path, data)
+
+
+def test_files_of_others(path):
+    from safetensors.numpy import save
+
+    arrays = {"a": np.zeros(3, np.float32)}
+    refused(path, save(arrays), "metadata: got none, expected those of ebmlib")
+    refused(path, save(arrays, {"format": "pt"}), "format")
+    refused(path, save(arrays, {"format": '"pt"'}), "format: got 'pt', expected 'ebmlib'")
+    refused(path, save(arrays, {"format": '"ebmlib"'}), "version: missing")
+    refused(path, b"\x80\x05" + b"pickle of somebody" * 20, "not a safetensors file")
+    refused(path, b"PK\x03\x04" + bytes(100), "not a safetensors file")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The bytes of a fitted estimator."""
+    path = tmp_path_factory.mktemp("saved") / "a"
+    small(max_steps=1).fit(ROWS, X_val=ROWS[:9]).save(path)
+    return path.read_bytes()
+
+
+def test_newer_files_say_so(saved, path):
+    text = Text(saved)
+    text["version"], text["package"] = 2, "9.0"
+    refused(path, text.seal().bytes(), "version: got 2 of ebmlib 9.0, expected at most 1")
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "words"),
+    [
+        ("object", "estimators.Own", ["object", "estimators.Own"]),
+        ("object", "os.system", ["object"]),
+        ("object", "networks.MLP", ["metadata", "'specification'"]),
+        ("object", ["estimators.PCD"], ["object", "list", "str"]),
+        ("parameters.l2", -1, ["parameters", "l2: got -1"]),
+        ("parameters.l2", "much", ["parameters", "l2"]),
+        ("parameters.l2", {"kind": "x"}, ["parameters", "l2"]),
+        ("parameters.betas", [0.9, 1.5], ["parameters", "beta2"]),
+        ("parameters.optimizer", "lion", ["parameters", "optimizer", "lion"]),
+        ("parameters.max_steps", 1.5, ["parameters", "max_steps"]),
+        ("parameters.max_steps", None, ["parameters"]),
+        ("parameters.checkpoint", "/etc/passwd", ["parameters", "checkpoint", "unknown"]),
+        ("parameters.checkpoint_every", 0, ["parameters", "checkpoint_every"]),
+        ("parameters.no_such", 1, ["parameters", "no_such", "unknown"]),
+        ("parameters.dtype", "int32", ["parameters", "dtype"]),
+        ("parameters.dtype", "O", ["parameters", "dtype"]),
+        ("parameters.image_shape", [0, 1], ["parameters", "image_shape"]),
+        ("parameters.random_state", 1 << 64, ["parameters", "64 bits"]),
+        ("parameters.random_state", {"generator": [1, 2, 3]}, ["random_state"]),
+        ("parameters.random_state", {"generator": [1 << 128, 1, 0, 0]}, ["random_state"]),
+        ("parameters.network.kind", "resnet", ["network", "kind", "resnet"]),
+        ("parameters.network.kind", [], ["network", "kind"]),
+        ("parameters.network.options.hidden", [-3], ["network", "hidden"]),
+        ("parameters.network.options.hidden", [1 << 24], ["params.l0.w"]),
+        ("parameters.network.options.activation", "exec", ["network", "activation"]),
+        ("parameters.network.options.more", 1, ["network", "more", "unknown"]),
+        ("parameters.network.more", 1, ["network", "kind"]),
+        ("parameters.network", {"kind": "langevin", "options": {}}, ["network", "kind"]),
+        ("parameters.sampler.options.n_steps", -1, ["sampler", "n_steps"]),
+        ("parameters.sampler.options.clip", [1], ["sampler", "clip"]),
+        ("checkpoint", "/etc/passwd", ["checkpoint", "str", "bool"]),
+        ("fitted.row", [3], ["params.l0.w"]),
+        ("fitted.row", [1 << 50], ["params.l0.w"]),
+        ("fitted.row", [1 << 20, 1 << 20], ["params.l0.w"]),
+        ("fitted.row", [1] * 100, ["fitted.network"]),
+        ("fitted.row", [2.0], ["fitted.row"]),
+        ("fitted.dtype", "float64", ["params.l0.w", "F32", "F64"]),
+        ("fitted.dtype", "object", ["fitted.dtype"]),
+        ("fitted.key", [1], ["fitted.key"]),
+        ("fitted.key", [1 << 31, 0], ["fitted.key"]),
+        ("fitted.energy", "buffer", ["fitted.energy"]),
+        ("fitted.energy", "energy", ["fitted.energy"]),
+        ("fitted.energy", [], ["fitted.energy"]),
+        ("fitted.features", "ab", ["fitted.features"]),
+        ("fitted.features", [1, 2], ["fitted.features"]),
+        ("fitted.features", ["a"], ["fitted.features"]),
+        ("fitted.network", {"kind": "mlp", "options": {}}, ["arrays"]),
+        ("fitted", None, ["arrays: not expected"]),
+        ("fitted", {}, ["fitted: missing"]),
+        ("fit.last", 0, ["fit.last"]),
+        ("fit.last", 1 << 31, ["fit.last"]),
+        ("fit.first", 2, ["fit.first"]),
+        ("fit.data.rows", 0, ["fit.data.rows"]),
+        ("fit.data", None, ["fit.data"]),
+        ("fit.held_out.crc", -1, ["fit.held_out.crc"]),
+        ("fit", [], ["fit"]),
+        ("more", 1, ["metadata: not expected: 'more'"]),
+    ],
+)
+def test_forged_metadata_names_the_key(at, value, words, saved, path):
+    text = Text(saved)
+    *outer, last = at.split(".")
+    inside = text
+    for name in outer:
+        inside = inside[name]
+    inside[last] = value
+    refused(path, text.seal().bytes(), *words)
+
+
+def test_missing_metadata_name_the_key(saved, path):
+    for key in Text(saved):
+        text = Text(saved)
+        del text[key]
+        if key != "digest":
+            text.seal(arrays=False)
+        refused(path, text.bytes(), key)
+
+
+def entry(dtype, shape, begin, end):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "words"),
+    [
+        ("step", entry("I64", [], 0, 8), ["step", "I64"]),
+        ("step", entry("I32", [2], 0, 8), ["step", "I32 (2,)", "I32 ()"]),
+        ("step", entry("BF16", [2], 0, 4), ["step", "dtype", "BF16"]),
+        ("step", entry("I32", [1] * 9, 0, 4), ["step", "rank"]),
+        ("step", entry("I32", [1 << 61, 8, 1], 0, 4), ["step", "bytes"]),
+        ("step", entry("I32", [-1], 0, 4), ["step"]),
+        ("step", entry("I32", [1.0], 0, 4), ["step"]),
+        ("step", entry("I32", [], 4, 0), ["step"]),
+        ("step", entry("I32", [], 0, 4), ["header"]),  # over another array
+        ("step", entry("I32", [], 1 << 40, (1 << 40) + 4), ["header"]),
+        ("step", {"dtype": "I32", "shape": []}, ["step: missing: 'data_offsets'"]),
+        ("step", entry("I32", [], 0, 4) | {"more": 1}, ["step: not expected: 'more'"]),
+        ("step", None, ["step"]),
+        ("buffer.x", entry("F32", [1 << 33, 0], 0, 0), ["buffer"]),
+    ],
+)
+def test_forged_tables_name_the_array(name, to, words, saved, path):
+    text = Text(saved)
+    text.table[name] = to
+    refused(path, text.bytes(), *words)
+
+
+def test_names_that_stand_twice(saved, path):
+    n = int.from_bytes(saved[:8], "little")
+    header, body = saved[8 : 8 + n].rstrip(), saved[8 + n :]
+    step = json.dumps({"step": Text(saved).table["step"]})[1:-1].encode()
+    refused(path, pack(header[:-1] + b"," + step + b"}", body), "header", "twice")
+    twice = header.replace(b'"__metadata__":{', b'"__metadata__":{"fit":"null",')
+    refused(path, pack(twice, body), "header", "twice")
+
+
+@pytest.mark.parametrize("name", ["params.l0.w", "adam.v.params.l1.b", "step", "buffer.age"])
+def test_arrays_that_are_missing_or_too_many(name, saved, path):
+    text = Text(saved)
+    begin, end = text.table[name]["data_offsets"]
+    del text.table[name], text["arrays"][name]
+    text.body = text.body[:begin] + text.body[end:]
+    for other in text.table.values():
+        if other["data_offsets"][0] >= end:
+            other["data_offsets"] = [at - (end - begin) for at in other["data_offsets"]]
+    refused(path, text.seal().bytes(), f"arrays: missing: '{name}'")
+
+    text = Text(saved)
+    more = "adam.n." + name
+    text.table[more] = entry("I32", [], len(text.body), len(text.body) + 4)
+    text["arrays"][more] = ""
+    text.body += bytes(4)
+    refused(path, text.seal().bytes(), f"arrays: not expected: '{more}'")
+    del text["arrays"][more]
+    refused(path, text.seal().bytes(), f"arrays: missing: '{more}'")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "word"), [("step", -1, "negative"), ("buffer.age", -5, "negative")]
+)
+def test_forged_values_of_arrays(name, value, word, saved, path):
+    text = Text(saved)
+    begin = text.table[name]["data_offsets"][0]
+    number = value.to_bytes(4, "little", signed=True)
+    text.body = text.body[:begin] + number + text.body[begin + 4 :]
+    refused(path, text.bytes(), name, "not those that were saved")
+    refused(path, text.seal().bytes(), name, word)
+
+
+def test_forged_buffers(path):
+    samplers.ReplayBuffer(4).save(path)
+    saved = path.read_bytes()
+    for name, value, word in (
+        ("capacity", 1 << 40, "used"),
+        ("capacity", True, "capacity"),
+        ("reinit", 2, "reinit"),
+        ("init", "here", "init"),
+    ):
+        text = Text(saved)
+        text["options"][name] = value
+        refused(path, text.seal().bytes(), word)
+    text = Text(saved)
+    text.body = b"\x02" + text.body[1:]
+    refused(path, text.seal().bytes(), "used", "neither true nor false")

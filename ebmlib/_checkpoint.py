@@ -6,7 +6,6 @@ What a file holds is described in _files.py.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
@@ -15,9 +14,9 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._files import Arrays, File, Savable, class_name, dtype_name, remove_leftovers, write
-from ._loop import Event, Fit
+from ._loop import Event, Fit, Memory
 from ._params import Specification, from_plain, pack_specification, to_plain
-from ._rows import check_rows
+from ._rows import check_rows, mark_rows
 from .errors import ShapeError, StateError
 from .networks import Network, bind_arrays
 from .random import key
@@ -27,20 +26,20 @@ from .schedules import Schedule
 if TYPE_CHECKING:
     from ._estimator import EnergyEstimator
 
-__all__ = ["Checkpoint", "Durable", "progress"]
+__all__ = ["Checkpoint", "Durable"]
 
 _FAMILIES: Mapping[str, type[Specification]] = {
     "network": Network,
     "sampler": Sampler,
     "learning_rate": Schedule,
 }
-_UNSAVED = ("checkpoint",)  # parameters that files do not have
+_UNSAVED = ("checkpoint", "callbacks")  # parameters that files do not have
+_MEMORIES = {"rollback": 3, "early_stopping": 1}  # events, and how long their lists are
 _MOMENTS = ("adam.m", "adam.v", "sgd.v")
 _COUNTS = ("step", "guard.step", "guard.term", "guard.param")
 _RATES = ("rate", "backoff")
 _ENERGIES = ("params", "ema.params", "energy")
 _STEP_MAX = 2**31 - 1
-_MARKED_ROWS = 64
 
 Self = TypeVar("Self", bound="Durable")
 Shapes = dict[str, tuple[str, tuple[int, ...]]]
@@ -57,7 +56,8 @@ class Durable(Savable):
         """Go on with a fit that was interrupted, to the bits that it would have had.
 
         After ``ebm.load`` of a checkpoint, or after Ctrl-C.  A fit that has come to its end
-        stays as it is.
+        stays as it is.  Callbacks are not in files: give them again before, by
+        ``set_params(callbacks=...)``.
 
         Parameters
         ----------
@@ -77,6 +77,7 @@ class Durable(Savable):
             X or X_val has another shape than in that fit.
         ValueError
             It has other values (64 rows are compared): ``partial_fit`` goes on with new data.
+            A callback that had a part in that fit is missing.
         StateError
             There was no fit.
         """
@@ -120,7 +121,7 @@ class Checkpoint(Event):
         est = fit.estimator
         self._tried = fit.step
         try:
-            est._keep(fit)
+            fit.store()
             write(self._path, class_name(type(est)), *_pack(est, True))
         except KeyboardInterrupt:
             self._tried = None
@@ -132,23 +133,6 @@ class Checkpoint(Event):
     def end(self, fit: Fit) -> None:
         if fit.step != self._tried:
             self.act(fit)
-
-
-def progress(fit: Fit) -> dict[str, Any]:
-    """What is kept of a fit so that it can be resumed."""
-    return {
-        "first": fit.first,
-        "last": fit.last if fit.reason is None else fit.step,
-        "data": _mark(fit.x),
-        "held_out": None if fit.val is None else _mark(fit.val),
-    }
-
-
-def _mark(x: NDArray[Any]) -> dict[str, int]:
-    """What rows are known by: their number, and a checksum of some of them as float64."""
-    some = np.linspace(0, len(x) - 1, min(len(x), _MARKED_ROWS)).astype(int)
-    values = np.ascontiguousarray(x[some], np.float64)
-    return {"rows": len(x), "crc": zlib.crc32(values.tobytes())}
 
 
 def _resume(est: EnergyEstimator, X: Any, X_val: Any) -> None:
@@ -181,7 +165,7 @@ def _check_same(
     expected = (mark["rows"], *row)
     if x.shape != expected:
         raise ShapeError(f"{what}: got {x.shape}, expected {expected} as in that fit")
-    if _mark(x)["crc"] != mark["crc"]:
+    if mark_rows(x)["crc"] != mark["crc"]:
         raise ValueError(
             f"{what}: got other values than in that fit (partial_fit goes on with new data)"
         )
@@ -206,9 +190,22 @@ def _pack(est: EnergyEstimator, checkpoint: bool) -> tuple[dict[str, Any], Array
     metadata = {"parameters": parameters, "checkpoint": checkpoint, "fitted": None, "fit": None}
     if fitted:
         metadata["fitted"], more = _pack_fitted(est)
-        metadata["fit"] = est._fit
         arrays.update(more)
+        if est._fit is not None:
+            events, more = _pack_memories(est._memories)
+            metadata["fit"] = est._fit | {"events": events}
+            arrays.update(more)
     return metadata, arrays
+
+
+def _pack_memories(memories: Mapping[str, Memory]) -> tuple[dict[str, Any], dict[str, Any]]:
+    events, arrays = {}, {}
+    for name, (numbers, snapshots) in memories.items():
+        steps = {str(slot): step for slot, (step, _) in snapshots.items()}
+        events[name] = {"numbers": numbers, "snapshots": steps}
+        for slot, (_, snapshot) in snapshots.items():
+            arrays.update({f"events.{name}.{slot}.{key}": a for key, a in snapshot.items()})
+    return events, arrays
 
 
 def _parameter_text(name: str, value: Any) -> Any:
@@ -258,6 +255,7 @@ def _check_parameters(est: EnergyEstimator) -> None:
     for family in ("estimator", "optimizer"):
         _core.check_options(family, *spec[family])
     _core.check_options("training", "", spec["training"])
+    est._check_loop()
     whole(est.max_steps, "max_steps", 0)
     whole(est.checkpoint_every, "checkpoint_every", 1)
     whole(est.verbose, "verbose", 0)
@@ -344,10 +342,23 @@ def _unpack_fitted(est: EnergyEstimator, file: File) -> None:
         )
     with file.checking("fitted.network"):
         shapes = network._shapes(row)
-    file.expect_arrays(_expected(est, file, shapes, row, dtype), _constants(file))
-    arrays = _state_arrays(file)
+    lasting = _expected_state(est, file, shapes, row, dtype)
+    fit = _progress(file)
+    snapshots = _expected_snapshots(file, fit["events"] if fit else {}, lasting)
+    others = _expected_others(file, shapes, dtype)
+    file.expect_arrays({**lasting, **snapshots, **others}, _constants(file))
+    arrays = file.arrays()
+    for name in {**lasting, **snapshots}:
+        if (
+            arrays[name].dtype == np.int32
+            and not name.endswith("key")
+            and (arrays[name] < 0).any()
+        ):
+            raise file.error(name, f"got {arrays[name].min()}, expected no negative number")
     step = int(arrays["step"])
-    fit = _progress(file, step)
+    if fit is not None:
+        file.whole("fit.first", fit["first"], 0, step)
+        file.whole("fit.last", fit["last"], step, _STEP_MAX)
     energy = file.below(text["energy"])
     with file.checking("fitted.energy"):
         if set(energy) != set(shapes):
@@ -358,17 +369,22 @@ def _unpack_fitted(est: EnergyEstimator, file: File) -> None:
     est.n_features_in_ = math.prod(row)
     if features is not None:
         est.feature_names_in_ = features
-    est._row, est._key, est._saved, est._fit = row, words, arrays, fit
+    est._row, est._key = row, words
+    est._saved = {name: array for name, array in arrays.items() if name in lasting}
+    est._fit, est._memories = None, {}
+    if fit is not None:
+        est._memories = _unpack_memories(file, fit.pop("events"))
+        est._fit, est.stop_reason_ = fit, fit["reason"]
 
 
-def _expected(
+def _expected_state(
     est: EnergyEstimator,
     file: File,
     shapes: Mapping[str, tuple[int, ...]],
     row: tuple[int, ...],
     dtype: np.dtype[Any],
 ) -> Shapes:
-    """Name, dtype and shape of the arrays of a fitted estimator."""
+    """The arrays of the trainer."""
     real = dtype_name(dtype)
     params = {f"params.{name}": (real, shape) for name, shape in shapes.items()}
     expected: Shapes = {"key": ("I32", (2,)), **params}
@@ -377,8 +393,6 @@ def _expected(
     for prefix in ("ema", *_MOMENTS):  # all parameters have them, or none
         if file.names(f"{prefix}.params"):
             expected.update({f"{prefix}.{name}": of for name, of in params.items()})
-    if file.names("energy"):
-        expected.update({f"energy.{name}": (real, shape) for name, shape in shapes.items()})
     own = est._own_arrays
     n = next((file.shapes[name][1][:1] for name in own if name in file.shapes), None)
     if n is not None:
@@ -386,34 +400,76 @@ def _expected(
         for name, (of, *dims) in own.items():
             shape = tuple(size for dim in dims for size in sizes[dim])
             expected[name] = (real if of == "real" else of, shape)
+    return expected
+
+
+def _expected_others(
+    file: File, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any]
+) -> Shapes:
+    """The arrays of ``energy_`` and ``history_``."""
+    expected: Shapes = {}
+    if file.names("energy"):
+        real = dtype_name(dtype)
+        expected.update({f"energy.{name}": (real, shape) for name, shape in shapes.items()})
     for name in file.names("history"):
         of, shape = file.shapes[name]
         expected[name] = of, shape[:1] or (0,)
     return expected
 
 
-def _state_arrays(file: File) -> dict[str, NDArray[Any]]:
-    """The arrays of the trainer."""
-    others = {*file.names("history"), *file.names("energy"), *_constants(file)}
-    arrays = {name: array for name, array in file.arrays().items() if name not in others}
-    for name, array in arrays.items():
-        if array.dtype == np.int32 and name != "key" and array.size and array.min() < 0:
-            raise file.error(name, f"got {array.min()}, expected no negative number")
-    return arrays
+def _expected_snapshots(file: File, events: Mapping[str, Any], lasting: Shapes) -> Shapes:
+    """The snapshots that events have: each of all arrays of the trainer."""
+    return {
+        f"events.{event}.{slot}.{name}": of
+        for event, memory in events.items()
+        for slot in memory["snapshots"]
+        for name, of in lasting.items()
+    }
 
 
-def _progress(file: File, step: int) -> dict[str, Any] | None:
+def _progress(file: File) -> dict[str, Any] | None:
     if file.value("fit") is None:
         return None
-    fit = file.fields("fit", file.value("fit"), ("first", "last", "data", "held_out"))
-    file.whole("fit.first", fit["first"], 0, step)
-    file.whole("fit.last", fit["last"], step, _STEP_MAX)
+    names = ("first", "last", "reason", "data", "held_out", "events")
+    fit = file.fields("fit", file.value("fit"), names)
     for name in ("data", "held_out"):
         if name == "data" or fit[name] is not None:
             mark = file.fields(f"fit.{name}", fit[name], ("rows", "crc"))
             file.whole(f"fit.{name}.rows", mark["rows"], 1, 2**62)
             file.whole(f"fit.{name}.crc", mark["crc"], 0, 2**32 - 1)
+    if fit["reason"] is not None:
+        file.typed("fit.reason", fit["reason"], str)
+    for name, memory in file.typed("fit.events", fit["events"], dict).items():
+        _check_memory(file, name, memory)
     return fit
+
+
+def _check_memory(file: File, event: str, memory: Any) -> None:
+    key = f"fit.events.{event}"
+    kind, _, number = event.partition(".")
+    if kind not in _MEMORIES or not number.isdecimal():
+        raise file.error(key, f"expected one of {list(_MEMORIES)} with its number")
+    memory = file.fields(key, memory, ("numbers", "snapshots"))
+    for numbers in file.typed(key, memory["numbers"], list):
+        if len(file.typed(key, numbers, list)) != _MEMORIES[kind]:
+            raise file.error(key, f"got {len(numbers)} numbers, expected {_MEMORIES[kind]}")
+        if not all(type(number) in (int, float) for number in numbers):
+            raise file.error(key, f"got {numbers}, expected numbers")
+    for slot, step in file.typed(key, memory["snapshots"], dict).items():
+        if slot not in ("0", "1", "2", "3"):
+            raise file.error(key, f"got snapshot {slot!r}, expected 0 to 3")
+        file.whole(key, step, 0, _STEP_MAX)
+
+
+def _unpack_memories(file: File, events: Mapping[str, Any]) -> dict[str, Memory]:
+    memories = {}
+    for name, memory in events.items():
+        snapshots = {
+            int(slot): (step, file.below(f"events.{name}.{slot}"))
+            for slot, step in memory["snapshots"].items()
+        }
+        memories[name] = Memory(memory["numbers"], snapshots)
+    return memories
 
 
 def _key_words(file: File, words: Any) -> NDArray[np.int32]:

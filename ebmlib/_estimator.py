@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import _core
 from ._checkpoint import Checkpoint, Durable
-from ._loop import Event, Fit, Rollback, ShowProgress, Validation, lasting
+from ._loop import Event, Fit, Memory, Rollback, ShowProgress, Validation, lasting
 from ._params import Parameters
 from ._rows import check_names, check_rows, feature_names, in_parts, read_at_random
 from .callbacks import callback_events, check_callbacks
@@ -27,7 +27,7 @@ __all__ = ["EnergyEstimator"]
 
 Self = TypeVar("Self", bound="EnergyEstimator")
 
-_HIDDEN = ("_trainer", "_made_of", "_row", "_key", "_saved", "_fit")
+_HIDDEN = ("_trainer", "_made_of", "_row", "_key", "_saved", "_fit", "_memories")
 _NOISE_STEPS = 500  # CEBM: samples from noise
 
 
@@ -41,6 +41,7 @@ class EnergyEstimator(Parameters, Durable):
     _training = ("batch_size", "weight_decay", "clip_norm", "ema")
 
     _fit: dict[str, Any] | None
+    _memories: dict[str, Memory]
     _saved: dict[str, NDArray[Any]]
     energy_: BoundNetwork
     history_: dict[str, NDArray[Any]]
@@ -183,7 +184,7 @@ class EnergyEstimator(Parameters, Durable):
         if names is not None:
             self.feature_names_in_ = names
         self._trainer, self._made_of, self._row, self._key = trainer, spec, row, words
-        self._fit = None
+        self._fit, self._memories = None, {}
         return trainer
 
     def _get_trainer(self) -> _core.Trainer:

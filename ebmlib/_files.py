@@ -33,14 +33,16 @@ chains have been drawn.
 
 An estimator:
 
-    parameters  what get_params(deep=False) gives, with specifications, without ``checkpoint``,
-                which is a path of the machine that wrote the file
+    parameters  what get_params(deep=False) gives, with specifications; without ``callbacks``,
+                and ``checkpoint``, a path of the machine that wrote the file
     checkpoint  true: written by a fit with ``checkpoint=``; loaded, that is the file's own path
     fitted      null before fit, else {"network": a specification, or null if it is that of the
                 parameters; "row"; "dtype"; "key": two words; "energy": prefix of the arrays
                 that the energy has; "features": null or names}
     fit         null, or the last fit: {"first": the step before it, "last": the step it goes
-                to, "data" and "held_out": {"rows": how many, "crc": of 64 of them}, or null}
+                to, "reason": why it ended early, or null; "data" and "held_out": {"rows": how
+                many, "crc": of 64 of them}, or null; "events": what must be known to resume it,
+                {"rollback.0": {"numbers": lists of numbers, "snapshots": {slot: step}}, ...}}
 
     params.<parameter>      float32 or float64, the live parameters
     ema.params.<parameter>  their running averages, if they are kept
@@ -51,6 +53,7 @@ An estimator:
     rate, backoff           the learning rate, and a factor of it
     guard.step, guard.term, guard.param    0, or the first bad step, its term and parameter
     history.<metric>        rows of ``history_``
+    events.<event>.<slot>.<...>    the arrays of a snapshot, all above but energy and history
 
 A specification that comes with arrays (the constants of a function) has them as
 ``<where it stands>.<name>``, ``network.0`` say.

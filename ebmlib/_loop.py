@@ -6,20 +6,21 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
 from ._progress import Progress
+from ._rows import mark_rows
 from .errors import DivergenceWarning, NumericalError
 from .random import fold_in
 
 if TYPE_CHECKING:
     from ._estimator import EnergyEstimator
 
-__all__ = ["Event", "Fit", "Rollback", "ShowProgress", "Validation", "lasting"]
+__all__ = ["Event", "Fit", "Memory", "Rollback", "ShowProgress", "Validation", "lasting"]
 
 _VOLATILE = ("batch", "metrics")  # above arrays that a step makes anew
 _SNAPSHOTS = 4  # that are kept for rollbacks
@@ -27,12 +28,32 @@ _VALIDATIONS = 20  # in a fit
 _VALIDATION_ROWS = 1024
 
 
+class Memory(NamedTuple):
+    """What an event knows in the middle of a fit, as files keep it.
+
+    numbers: lists of numbers, all of one length; snapshots: {slot: (step, arrays)}.
+    """
+
+    numbers: list[list[float]]
+    snapshots: dict[int, tuple[int, dict[str, NDArray[Any]]]]
+
+
 class Event:
     """Something that acts between steps; every method does nothing as it stands.
 
     Steps are counted over the life of the estimator: "at step n" is after n good steps.  What
-    an event does must not change how training goes on, unless it is there for that.
+    an event does must not change how training goes on, unless it is there for that: then it has
+    a name, and a memory, so that the fit can be resumed.
     """
+
+    name: str | None = None
+
+    def memory(self) -> Memory:
+        """What it knows; the event may go on, the memory stays."""
+        return Memory([], {})
+
+    def recall(self, memory: Memory) -> None:
+        """Go on as the event whose memory it is; before ``begin``."""
 
     def begin(self, fit: Fit) -> None:
         """Before the first step."""
@@ -72,7 +93,8 @@ class Fit:
     x, val : arrays
         The rows, and the held-out ones or None.
     first, last : int
-        The step before the first one, and the one to end at.
+        The step before the first one, and the one to end at; ``first`` is given where an
+        interrupted fit goes on.
     events : list of Event
     reason : str or None
         Why the fit ends before ``last``.
@@ -88,12 +110,14 @@ class Fit:
         first: int | None = None,
     ) -> None:
         self.estimator, self.trainer, self.x, self.val = estimator, trainer, x, val
-        self.first = trainer.steps if first is None else first  # given: that fit goes on
+        self.first = trainer.steps if first is None else first
         self.last = trainer.steps + n_steps
         self.events: Sequence[Event] = ()
         self.reason: str | None = None
-        self._rows = trainer.n_rows
+        self._rows, self._rows_from = trainer.n_rows, trainer.steps
         self._before = dict(estimator.history_)
+        self._memories = {} if first is None else estimator._memories
+        self._marks = [None if rows is None else mark_rows(rows) for rows in (x, val)]
 
     @property
     def step(self) -> int:
@@ -106,8 +130,8 @@ class Fit:
             self.reason = reason
 
     def metrics(self, since: int | None = None) -> dict[str, NDArray[Any]]:
-        """{name: values of the steps after ``since``}; None: of all in this fit."""
-        skipped = 0 if since is None else max(since - self.first, 0)
+        """{name: values of the steps after ``since``}; None: of all that were run here."""
+        skipped = 0 if since is None else max(since - self._rows_from, 0)
         return self.trainer.metrics(self._rows + skipped)
 
     def latest(self) -> dict[str, float]:
@@ -130,8 +154,21 @@ class Fit:
         """To a state of this fit; the metrics of the steps after it are dropped."""
         self.trainer.set(dict(snapshot))
         self.trainer.clear()
+        if self.step < self._rows_from:
+            self._forget()
         for event in self.events:
             event.undone(self)
+
+    def _forget(self) -> None:
+        """Drop what ``history_`` had of steps that are undone now: the fit was resumed."""
+        undone = self._rows_from - self.step
+        for name in self._before.keys() & self.trainer.metrics().keys():
+            self._before[name] = self._before[name][:-undone]
+        if "val_step" in self._before:
+            kept = self._before["val_step"] <= self.step
+            for name in ("val_step", "val_gap"):
+                self._before[name] = self._before[name][kept]
+        self._rows, self._rows_from = self.trainer.n_rows, self.step
 
     def run(self, events: Sequence[Event]) -> None:
         """Train up to ``last``, or until a stop; each event acts where it wants to.
@@ -139,6 +176,7 @@ class Fit:
         Whatever happens, the estimator is left fitted to the last whole step.
         """
         self.events = events
+        self._recall()
         with ExitStack() as ends:
             try:
                 for event in events:
@@ -147,7 +185,7 @@ class Fit:
                 while self.reason is None and self.step < self.last:
                     self._advance()
             finally:
-                self._store()
+                self.store()
 
     def _advance(self) -> None:
         """Go on to where the next event acts, and let it."""
@@ -164,10 +202,42 @@ class Fit:
             if at == self.step:
                 event.act(self)
 
-    def _store(self) -> None:
+    def store(self) -> None:
+        """Give the estimator what the fit has come to."""
+        over = self.reason is not None or self.step == self.last
         self.estimator.history_ = self.history()
         self.estimator.stop_reason_ = self.reason
+        self.estimator._memories = (
+            {} if over else {name: event.memory() for name, event in self._named().items()}
+        )
+        self.estimator._fit = {
+            "first": self.first,
+            "last": self.step if over else self.last,
+            "reason": self.reason,
+            "data": self._marks[0],
+            "held_out": self._marks[1],
+        }
         self.estimator._store()
+
+    def _named(self) -> dict[str, Event]:
+        """The events that have memories; those of one name are numbered."""
+        found: dict[str, Event] = {}
+        for event in self.events:
+            if event.name is not None:
+                number = sum(other.name == event.name for other in found.values())
+                found[f"{event.name}.{number}"] = event
+        return found
+
+    def _recall(self) -> None:
+        """Give the events of a resumed fit the memories that it left."""
+        events = self._named()
+        for name, memory in self._memories.items():
+            if name not in events:
+                raise ValueError(
+                    f"{type(self.estimator).__name__}: callbacks, on_divergence: got nothing "
+                    f"that goes on with {name} of the interrupted fit"
+                )
+            events[name].recall(memory)
 
     def _poll(self) -> bool:
         for event in self.events:
@@ -239,13 +309,24 @@ class Rollback(Event):
     key changed each time.
     """
 
+    name = "rollback"
+
     def __init__(self, fit: Fit, every: int, limit: int) -> None:
         self._first, self._every, self._limit = fit.first, every, limit
+        self._known = 0  # of what was found, in history_ already
         self._kept: dict[int, tuple[int, dict[str, NDArray[Any]]]] = {}
         self._found: list[tuple[int, int, float]] = []  # (bad step, to, rate)
 
+    def memory(self) -> Memory:
+        return Memory([list(found) for found in self._found], dict(self._kept))
+
+    def recall(self, memory: Memory) -> None:
+        self._found = [(int(bad), int(to), rate) for bad, to, rate in memory.numbers]
+        self._known, self._kept = len(self._found), dict(memory.snapshots)
+
     def begin(self, fit: Fit) -> None:
-        self.act(fit)
+        if not self._kept:
+            self.act(fit)
 
     def next(self, step: int) -> int | None:
         return step + self._every - (step - self._first) % self._every
@@ -278,9 +359,9 @@ class Rollback(Event):
         return True
 
     def history(self) -> dict[str, NDArray[Any]]:
-        if not self._found:
+        if len(self._found) == self._known:
             return {}
-        steps, to, rates = zip(*self._found, strict=True)
+        steps, to, rates = zip(*self._found[self._known :], strict=True)
         return {
             "rollback_step": np.array(steps, np.int64),
             "rollback_to": np.array(to, np.int64),

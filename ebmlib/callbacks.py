@@ -43,7 +43,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._loop import Event, Fit, Validation
+from ._loop import Event, Fit, Memory, Validation
 from ._params import Parameters
 from .samplers import whole
 
@@ -165,10 +165,18 @@ class EarlyStopping(Parameters, Callback):
 class _StopEarly(Event):
     """The state of an `EarlyStopping` in one fit."""
 
+    name = "early_stopping"
+
     def __init__(self, options: EarlyStopping, validation: Validation) -> None:
         self._options, self._validation = options, validation
         self._best: tuple[int, dict[str, Any]] | None = None
         self._bad = 0
+
+    def memory(self) -> Memory:
+        return Memory([[self._bad]], {} if self._best is None else {0: self._best})
+
+    def recall(self, memory: Memory) -> None:
+        self._bad, self._best = int(sum(map(sum, memory.numbers))), memory.snapshots.get(0)
 
     def next(self, step: int) -> int | None:
         return self._validation.next(step)

@@ -738,3 +738,35 @@ def test_forged_buffers(path):
     text = Text(saved)
     text.body = b"\x02" + text.body[1:]
     refused(path, text.seal().bytes(), "used", "neither true nor false")
+
+
+def test_forged_memories_of_an_interrupted_fit(path):
+    def stop(est, step, metrics):
+        if step == 5:
+            raise RuntimeError("at five")
+
+    est = small(max_steps=9, on_divergence="rollback", snapshot_every=2, callbacks=[stop])
+    with pytest.raises(RuntimeError, match="at five"):
+        est.fit(ROWS)
+    est.save(path)
+    saved = path.read_bytes()
+    assert Text(saved)["fit"]["events"]["rollback.0"]["snapshots"] == {"0": 2, "1": 4, "3": 0}
+    assert ebm.load(path).resume(ROWS).n_steps_ == 9
+    memory = {"numbers": [], "snapshots": {}}
+    for change, word in (
+        ({"rollback.0": memory}, "not expected: 'events.rollback.0.3.key"),
+        ({"rollback.0": memory | {"numbers": [[1, 2]]}}, "got 2 numbers, expected 3"),
+        ({"rollback.0": memory | {"numbers": [[1, 2, "x"]]}}, "expected numbers"),
+        ({"rollback.0": memory | {"snapshots": {"01": 2}}}, "snapshot '01'"),
+        ({"rollback.0": memory | {"snapshots": {"0": -2}}}, "got -2"),
+        (
+            {"rollback.0": memory | {"snapshots": {"2": 2}}},
+            "arrays: missing: 'events.rollback.0.2.key",
+        ),
+        ({"rollback.x": memory}, "expected one of"),
+        ({"../rollback.0": memory}, "expected one of"),
+        ({"rollback.0": None}, "got NoneType"),
+    ):
+        text = Text(saved)
+        text["fit"]["events"] = change
+        refused(path, text.seal().bytes(), word)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import random
 import shutil
@@ -16,7 +17,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import ebmlib as ebm
-from ebmlib import estimators, networks, samplers, schedules
+from ebmlib import callbacks, estimators, networks, samplers, schedules
 from ebmlib._loop import Event
 from ebmlib.errors import ShapeError, StateError
 
@@ -115,22 +116,65 @@ def test_an_interrupted_fit_goes_on_to_the_same_bits(cls, step, interrupt, path,
     assert est.n_steps_ == 30
 
 
-def test_every_checkpoint_leads_to_the_same_bits(path, tmp_path, monkeypatch):
+@pytest.fixture
+def every_checkpoint(path, tmp_path, monkeypatch):
+    """A function that fits an estimator and gives the files that were written on the way."""
+
+    def fit(est, **data):
+        kept, replace = [], os.replace
+
+        def keep(source, target):
+            replace(source, target)
+            kept.append(tmp_path / f"{len(kept)}.safetensors")
+            shutil.copy(target, kept[-1])
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", keep)
+            est.set_params(checkpoint=path).fit(ROWS, **data)
+        return kept
+
+    return fit
+
+
+def test_every_checkpoint_leads_to_the_same_bits(every_checkpoint, path):
     """What a kill would leave: each file that the fit has written, resumed."""
-    kept = []
-    replace = os.replace
-
-    def keep(source, target):
-        replace(source, target)
-        kept.append(tmp_path / f"{len(kept)}.safetensors")
-        shutil.copy(target, kept[-1])
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", keep)
-        small(checkpoint=path).fit(ROWS, X_val=HELD_OUT)
+    kept = every_checkpoint(small(), X_val=HELD_OUT)
     assert [int(load_file(file)["step"]) for file in kept] == [0, 7, 14, 21, 28, 30]
     for file in kept:
         ebm.load(file).resume(ROWS, X_val=HELD_OUT)
+        same_arrays(file, path)
+
+
+@pytest.mark.filterwarnings("ignore::ebmlib.errors.DivergenceWarning")
+def test_rollbacks_go_on_too(every_checkpoint, path):
+    """Also to snapshots of steps before the checkpoint."""
+    options = {"learning_rate": 100.0, "optimizer": "sgd", "betas": (0, 0), "max_steps": 30}
+    est = small(on_divergence="rollback", snapshot_every=5, checkpoint_every=1, **options)
+    kept = every_checkpoint(est, X_val=HELD_OUT)
+    back = est.history_["rollback_to"]
+    assert len(back) > 3
+    steps = [int(load_file(file)["step"]) for file in kept]
+    assert any(after < before for before, after in itertools.pairwise(steps))
+    for file in kept[::7]:
+        ebm.load(file).resume(ROWS, X_val=HELD_OUT)
+        same_arrays(file, path)
+    with pytest.raises(ValueError, match=r"got nothing that goes on with rollback\.0"):
+        ebm.load(kept[1]).set_params(on_divergence="raise").resume(ROWS, X_val=HELD_OUT)
+
+
+def test_early_stopping_goes_on_too(every_checkpoint, path):
+    far = ROWS[:30] - 3
+    gaps = small().fit(ROWS, X_val=far).history_["val_gap"]
+    stop = callbacks.EarlyStopping(patience=4, tolerance=float(gaps[9]))
+    est = small(callbacks=[stop], checkpoint_every=2)
+    kept = every_checkpoint(est, X_val=far)
+    assert "went back to step" in est.stop_reason_
+    assert est.n_steps_ < 30
+    with pytest.raises(ValueError, match=r"got nothing that goes on with early_stopping\.0"):
+        ebm.load(kept[0]).resume(ROWS, X_val=far)
+    for file in kept:
+        loaded = ebm.load(file).set_params(callbacks=[stop]).resume(ROWS, X_val=far)
+        assert loaded.stop_reason_ == est.stop_reason_
         same_arrays(file, path)
 
 
@@ -273,7 +317,7 @@ SCRIPT = """
 import os, sys, time
 import numpy as np
 import ebmlib as ebm
-from ebmlib import estimators, networks, samplers
+from ebmlib import callbacks, estimators, networks, samplers
 
 path, stall = sys.argv[1], int(sys.argv[2])
 calls, fsync = 0, os.fsync

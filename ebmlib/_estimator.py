@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Sequence
@@ -392,6 +393,14 @@ class EnergyEstimator(Parameters, Durable):
         if trainer is not None:
             state["_saved"] = lasting(trainer.get())
         return state
+
+    def __copy__(self: Self) -> Self:
+        """A copy that trains on its own, with the same objects as parameters."""
+        copied = type(self).__new__(type(self))
+        vars(copied).update(self.__getstate__() | self.get_params(deep=False))
+        if self.__sklearn_is_fitted__():
+            copied.energy_ = copy.copy(self.energy_)
+        return copied
 
     def __sklearn_is_fitted__(self) -> bool:
         return "energy_" in vars(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class _Curve:
 
 
 def _even(at: Callable[[Float64], Float64]) -> _Curve:
-    return _Curve(at, np.ones_like, lambda u: u)
+    return _Curve(at, np.ones_like, np.positive)
 
 
 class NoisyCurves(PlanarSet):
@@ -75,12 +76,15 @@ class NoisyCurves(PlanarSet):
 def _arc(
     radius: float, start: float, end: float, centre: tuple[float, float] = (0.0, 0.0)
 ) -> _Curve:
-    def at(t: Float64) -> Float64:
-        angle = start + (end - start) * t
-        x, y = centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)
-        return np.stack([x, y], axis=1)
+    return _even(partial(_on_arc, radius, start, end, centre))
 
-    return _even(at)
+
+def _on_arc(
+    radius: float, start: float, end: float, centre: tuple[float, float], t: Float64
+) -> Float64:
+    angle = start + (end - start) * t
+    x, y = centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)
+    return np.stack([x, y], axis=1)
 
 
 def moons(sigma: float = 0.2) -> NoisyCurves:
@@ -176,15 +180,17 @@ def spirals(sigma: float = 0.1) -> NoisyCurves:
     >>> datasets.spirals().sample(100, random_state=0).shape
     (100, 2)
     """
+    arms = [_Curve(partial(_on_spiral, sign), _double, np.sqrt) for sign in (1.0, -1.0)]
+    return NoisyCurves(arms, sigma)
 
-    def arm(sign: float) -> _Curve:
-        def at(t: Float64) -> Float64:
-            angle = 3 * np.pi * t
-            return sign / 3 * np.stack([-angle * np.cos(angle), angle * np.sin(angle)], axis=1)
 
-        return _Curve(at, lambda t: 2 * t, np.sqrt)
+def _on_spiral(sign: float, t: Float64) -> Float64:
+    angle = 3 * np.pi * t
+    return sign / 3 * np.stack([-angle * np.cos(angle), angle * np.sin(angle)], axis=1)
 
-    return NoisyCurves([arm(1.0), arm(-1.0)], sigma)
+
+def _double(t: Float64) -> Float64:
+    return 2 * t
 
 
 def swiss_roll(sigma: float = 0.2, scale: float = 0.2) -> NoisyCurves:
@@ -209,10 +215,9 @@ def swiss_roll(sigma: float = 0.2, scale: float = 0.2) -> NoisyCurves:
     >>> datasets.swiss_roll().sample(100, random_state=0).shape
     (100, 2)
     """
+    return NoisyCurves([_even(partial(_on_roll, positive("scale", scale)))], sigma)
 
-    def at(t: Float64) -> Float64:
-        angle = 1.5 * np.pi * (1 + 2 * t)
-        return scale * np.stack([angle * np.cos(angle), angle * np.sin(angle)], axis=1)
 
-    scale = positive("scale", scale)
-    return NoisyCurves([_even(at)], sigma)
+def _on_roll(scale: float, t: Float64) -> Float64:
+    angle = 1.5 * np.pi * (1 + 2 * t)
+    return scale * np.stack([angle * np.cos(angle), angle * np.sin(angle)], axis=1)

@@ -93,10 +93,12 @@ class Durable(Savable):
         est = _unpack_parameters(cast("type[EnergyEstimator]", cls), file)
         if file.get("checkpoint", bool):
             est.checkpoint = file.path
-        if file.value("fitted") is None:
-            file.expect_arrays({}, _constants(file))
-        else:
+        if file.value("fitted") is not None:
             _unpack_fitted(est, file)
+            return est
+        file.expect_arrays({}, _constants(file))
+        if file.value("fit") is not None:
+            raise file.error("fit", "got one of an estimator that is not fitted")
         return est
 
 
@@ -111,8 +113,8 @@ class Checkpoint(Event):
         self._tried: int | None = None  # the step that was written last, or failed to be
 
     def begin(self, fit: Fit) -> None:
-        self.act(fit)
         remove_leftovers(self._path)
+        self.act(fit)
 
     def next(self, step: int) -> int:
         return (step // self._every + 1) * self._every
@@ -325,56 +327,64 @@ def _generator(file: File, text: dict[str, Any]) -> np.random.Generator:
 
 
 def _unpack_fitted(est: EnergyEstimator, file: File) -> None:
-    text = file.fields(
-        "fitted",
-        file.value("fitted"),
-        ("network", "row", "dtype", "key", "energy", "features"),
-    )
+    names = ("network", "row", "dtype", "key", "energy", "features")
+    text = file.fields("fitted", file.value("fitted"), names)
     network = est._network
     if text["network"] is not None:
         network = cast(Network, Network._from_file(file, "fitted.network", text["network"]))
     row, dtype = file.row("fitted.row", text["row"]), file.dtype("fitted.dtype", text["dtype"])
     words = _key_words(file, text["key"])
     features = _feature_names(file, text["features"], row)
-    if text["energy"] not in _ENERGIES:
-        raise file.error(
-            "fitted.energy", f"got {text['energy']!r}, expected one of {_ENERGIES}"
-        )
     with file.checking("fitted.network"):
         shapes = network._shapes(row)
-    lasting = _expected_state(est, file, shapes, row, dtype)
     fit = _progress(file)
-    snapshots = _expected_snapshots(file, fit["events"] if fit else {}, lasting)
-    others = _expected_others(file, shapes, dtype)
-    file.expect_arrays({**lasting, **snapshots, **others}, _constants(file))
-    arrays = file.arrays()
-    for name in {**lasting, **snapshots}:
-        if (
-            arrays[name].dtype == np.int32
-            and not name.endswith("key")
-            and (arrays[name] < 0).any()
-        ):
-            raise file.error(name, f"got {arrays[name].min()}, expected no negative number")
-    step = int(arrays["step"])
-    if fit is not None:
-        file.whole("fit.first", fit["first"], 0, step)
-        file.whole("fit.last", fit["last"], step, _STEP_MAX)
-    energy = file.below(text["energy"])
-    with file.checking("fitted.energy"):
-        if set(energy) != set(shapes):
-            raise ValueError(f"there are no arrays {text['energy']}")
+    state = _checked_state(est, file, shapes, row, dtype, fit)
+    energy = _checked_energy(file, text["energy"], shapes)
     est.energy_ = bind_arrays(network, row, dtype, energy)
     est.history_ = file.below("history")
-    est.n_steps_ = step
+    est.n_steps_ = int(state["step"])
     est.n_features_in_ = math.prod(row)
     if features is not None:
         est.feature_names_in_ = features
-    est._row, est._key = row, words
-    est._saved = {name: array for name, array in arrays.items() if name in lasting}
+    est._row, est._key, est._saved = row, words, state
     est._fit, est._memories = None, {}
     if fit is not None:
         est._memories = _unpack_memories(file, fit.pop("events"))
         est._fit, est.stop_reason_ = fit, fit["reason"]
+
+
+def _checked_energy(
+    file: File, prefix: Any, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, NDArray[Any]]:
+    if prefix not in _ENERGIES:
+        raise file.error("fitted.energy", f"got {prefix!r}, expected one of {_ENERGIES}")
+    energy = file.below(prefix)
+    file.expect(f"fitted.energy: {prefix}", energy, shapes)
+    return energy
+
+
+def _checked_state(
+    est: EnergyEstimator,
+    file: File,
+    shapes: Mapping[str, tuple[int, ...]],
+    row: tuple[int, ...],
+    dtype: np.dtype[Any],
+    fit: Mapping[str, Any] | None,
+) -> dict[str, NDArray[Any]]:
+    """The arrays of the trainer; all arrays of the file are looked at."""
+    state = _expected_state(est, file, shapes, row, dtype)
+    snapshots = _expected_snapshots(fit["events"] if fit else {}, state)
+    others = _expected_others(file, shapes, dtype)
+    file.expect_arrays({**state, **snapshots, **others}, _constants(file))
+    arrays = file.arrays()
+    for name, (of, _) in {**state, **snapshots}.items():
+        if of == "I32" and not name.endswith("key") and (arrays[name] < 0).any():
+            raise file.error(name, f"got {arrays[name].min()}, expected no negative number")
+    if fit is not None:
+        step = int(arrays["step"])
+        file.whole("fit.first", fit["first"], 0, step)
+        file.whole("fit.last", fit["last"], step, _STEP_MAX)
+    return {name: array for name, array in arrays.items() if name in state}
 
 
 def _expected_state(
@@ -417,13 +427,13 @@ def _expected_others(
     return expected
 
 
-def _expected_snapshots(file: File, events: Mapping[str, Any], lasting: Shapes) -> Shapes:
+def _expected_snapshots(events: Mapping[str, Any], state: Shapes) -> Shapes:
     """The snapshots that events have: each of all arrays of the trainer."""
     return {
         f"events.{event}.{slot}.{name}": of
         for event, memory in events.items()
         for slot in memory["snapshots"]
-        for name, of in lasting.items()
+        for name, of in state.items()
     }
 
 

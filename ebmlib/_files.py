@@ -59,8 +59,9 @@ A specification that comes with arrays (the constants of a function) has them as
 ``<where it stands>.<name>``, ``network.0`` say.
 
 A digest is BLAKE2b of 8 bytes, in hexadecimal digits.  That of an array is taken of the text
-``name|dtype|shape|``, dtype and shape as safetensors writes them ("F32", "[2, 8]"), and its
-bytes; that of the metadata of ``key|text|`` of all other keys in alphabetic order.
+``name|dtype|shape|``, dtype and shape as in ``F32`` and ``[2, 8]``, and its bytes; that of the
+metadata of ``key|text|`` of all other keys in alphabetic order.  Digests show damage, and no
+more: whoever forges a file can make them fit, and then what is checked is every value.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ import importlib
 import json
 import math
 import os
+import re
 import secrets
 from collections.abc import Collection, Iterator, Mapping
 from typing import IO, Any
@@ -153,6 +155,7 @@ def load(path: Path) -> Any:
 
     It goes on to the same bits: energies, samples, ``partial_fit``, ``resume``.  Nothing is
     unpickled, no code of the file is run, and all of it is checked before anything is built.
+    A checkpoint has ``path`` as its parameter ``checkpoint``, so that it goes on in place.
 
     Parameters
     ----------
@@ -271,10 +274,10 @@ def _sync_folder(folder: str) -> None:
 def remove_leftovers(path: Path) -> None:
     """Remove what a process that was killed while it wrote ``path`` has left beside it."""
     folder, name = os.path.split(os.path.realpath(path))
-    for entry in os.listdir(folder):
-        if entry.startswith(f".{name}.") and entry.endswith(".tmp"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(folder, entry))
+    ours = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{8}}\.tmp")
+    with contextlib.suppress(FileNotFoundError):
+        for entry in filter(ours.fullmatch, os.listdir(folder)):
+            os.unlink(os.path.join(folder, entry))
 
 
 # ---- reading ---------------------------------------------------------------------------------
@@ -358,6 +361,7 @@ class File:
 
     def expect(self, key: str, got: Collection[str], expected: Collection[str]) -> None:
         """The names must be the expected ones."""
+        expected = dict.fromkeys(expected)
         for what, names in (
             ("missing", [name for name in expected if name not in got]),
             ("not expected", [name for name in got if name not in expected]),

@@ -19,6 +19,7 @@ import ebmlib as ebm
 from ebmlib import _files, estimators, networks, samplers, schedules
 from ebmlib.errors import FormatError
 
+ESTIMATORS = [getattr(estimators, name) for name in estimators.__all__]
 ROWS = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
 
 
@@ -124,7 +125,7 @@ def refused(path, data, *words):
 # ---- there and back --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cls", [estimators.CD, estimators.PCD])
+@pytest.mark.parametrize("cls", ESTIMATORS)
 @pytest.mark.parametrize(
     "changes", [{}, {"ema": 0.0, "dtype": "float64"}, {"optimizer": "sgd"}]
 )
@@ -641,6 +642,13 @@ def test_forged_metadata_names_the_key(at, value, words, saved, path):
         inside = inside[name]
     inside[last] = value
     refused(path, text.seal().bytes(), *words)
+
+
+def test_a_fit_needs_a_fitted_estimator(saved, path):
+    small().save(path)
+    text = Text(path.read_bytes())
+    text["fit"] = Text(saved)["fit"]
+    refused(path, text.seal().bytes(), "fit: got one of an estimator that is not fitted")
 
 
 def test_missing_metadata_name_the_key(saved, path):

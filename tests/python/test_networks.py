@@ -223,3 +223,34 @@ def test_bad_rows_and_arrays_say_why():
         net.set_parameters({"l0.b": np.zeros(3)})
     with pytest.raises(TypeError, match="got i32, expected f32 or f64"):
         networks.MLP().bind(2, dtype=np.int32)
+
+
+@pytest.mark.parametrize(
+    ("spec", "row"),
+    [
+        (networks.MLP((5, 3)), (2,)),
+        (networks.MLP(()), (2, 3)),
+        (networks.ConvNet((4, 6), norm="layer"), (8, 8, 2)),
+    ],
+)
+def test_shapes_are_known_without_arrays(spec, row):
+    bound = spec.bind(row, random_state=0).parameters()
+    assert spec._shapes(row) == {name: array.shape for name, array in bound.items()}
+
+
+def test_shapes_that_cannot_be(rng):
+    with pytest.raises(ValueError, match="mlp: hidden: got -1"):
+        networks.MLP((-1,))._shapes((2,))
+    with pytest.raises(ebm.errors.ShapeError, match="expected images"):
+        networks.ConvNet()._shapes((2,))
+    with pytest.raises(ebm.errors.ShapeError, match="impossible shape"):
+        networks.MLP()._shapes((2**62, 2**62))
+    huge = networks.MLP((2**24,) * 3)  # of 2 PB, which nobody allocates
+    assert huge._shapes((2,))["l1.w"] == (2**24, 2**24)
+
+
+def test_a_bound_network_keeps_its_specification(rng):
+    spec = networks.MLP((5,))
+    bound = spec.bind(2, random_state=0)
+    spec.hidden = (7,)
+    assert bound.network == networks.MLP((5,))

@@ -56,7 +56,7 @@ An estimator:
     events.<event>.<slot>.<...>    the arrays of a snapshot, all above but energy and history
 
 A specification that comes with arrays (the constants of a function) has them as
-``<where it stands>.<name>``, ``network.0`` say.
+``<where it stands>.<name>``, ``network.constant.0`` say.
 
 A digest is BLAKE2b of 8 bytes, in hexadecimal digits.  That of an array is taken of the text
 ``name|dtype|shape|``, dtype and shape as in ``F32`` and ``[2, 8]``, and its bytes; that of the
@@ -180,9 +180,13 @@ def load(path: Path) -> Any:
     >>> ebm.load("net.safetensors")
     <MLP(hidden=(8, 8)) bound to (2,), float32>
     """
+    name = os.fspath(path)
     with open(path, "rb") as stream:
-        file = File(os.fspath(path), stream)
-        return _find_class(file)._unpack(file)
+        try:
+            file = File(name, stream)
+            return _find_class(file)._unpack(file)
+        except RecursionError:
+            raise FormatError(f"{name}: metadata: nested too deeply") from None
 
 
 # ---- which class -----------------------------------------------------------------------------
@@ -308,7 +312,11 @@ class File:
         self.shapes = {name: self._entry(name, header[name]) for name in self._digests}
 
     def error(self, key: str, text: str) -> FormatError:
-        return FormatError(f"{self.path}: {key}: {text}")
+        """The error to raise; what strangers wrote stays one line that can be read."""
+        text = f"{key}: {text}"
+        if not text.isprintable():
+            text = text.encode("unicode_escape").decode()
+        return FormatError(f"{self.path}: {text if len(text) <= 400 else text[:400] + '...'}")
 
     @contextlib.contextmanager
     def checking(self, key: str) -> Iterator[None]:

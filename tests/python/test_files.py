@@ -93,14 +93,17 @@ class Text(dict):
                     head = f"{name}|{entry['dtype']}|{entry['shape']}|".encode()
                     digest = hashlib.blake2b(head + self.bytes_of(name), digest_size=8)
                     self["arrays"][name] = digest.hexdigest()
-        texts = {key: json.dumps(value) for key, value in self.items() if key != "digest"}
-        whole = "".join(f"{key}|{texts[key]}|" for key in sorted(texts))
-        self["digest"] = hashlib.blake2b(whole.encode(), digest_size=8).hexdigest()
+        self["digest"] = digest_of({key: json.dumps(value) for key, value in self.items()})
         return self
 
     def bytes(self):
         texts = {key: json.dumps(value) for key, value in self.items()}
         return pack({"__metadata__": texts, **self.table}, self.body)
+
+
+def digest_of(texts):
+    whole = "".join(f"{key}|{texts[key]}|" for key in sorted(texts) if key != "digest")
+    return hashlib.blake2b(whole.encode(), digest_size=8).hexdigest()
 
 
 def pack(header, body=b""):
@@ -632,6 +635,10 @@ def test_newer_files_say_so(saved, path):
         ("fit.held_out.crc", -1, ["fit.held_out.crc"]),
         ("fit", [], ["fit"]),
         ("more", 1, ["metadata: not expected: 'more'"]),
+        ("more\nlines", 1, ["'more"]),
+        ("object", "a\nb\ud800", ["object"]),
+        ("object", "x" * 10_000, ["object", "..."]),
+        ("parameters.network.options.activation", "a\nb", ["network", "activation"]),
     ],
 )
 def test_forged_metadata_names_the_key(at, value, words, saved, path):
@@ -642,6 +649,28 @@ def test_forged_metadata_names_the_key(at, value, words, saved, path):
         inside = inside[name]
     inside[last] = value
     refused(path, text.seal().bytes(), *words)
+
+
+@pytest.mark.parametrize("depth", [100, 300, 480, 700, 950])
+@pytest.mark.parametrize(
+    "at",
+    [
+        *("format", "version", "object", "arrays", "parameters", "fitted", "fit", "checkpoint"),
+        *("parameters.l2", "parameters.image_shape", "parameters.network.options.hidden"),
+        *("fitted.dtype", "fitted.row", "fitted.energy", "fit.reason", "fit.events"),
+    ],
+)
+def test_nested_metadata(at, depth, saved, path):
+    text = Text(saved)
+    *outer, last = at.split(".")
+    inside = text
+    for name in outer:
+        inside = inside[name]
+    inside[last] = "here"
+    nested = "[" * depth + "]" * depth
+    texts = {key: json.dumps(value).replace('"here"', nested) for key, value in text.items()}
+    texts["digest"] = json.dumps(digest_of(texts))
+    refused(path, pack({"__metadata__": texts, **text.table}, text.body))
 
 
 def test_a_fit_needs_a_fitted_estimator(saved, path):

@@ -6,6 +6,7 @@ What a file holds is described in _files.py.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
@@ -108,8 +109,8 @@ class Durable(Savable):
 class Checkpoint(Event):
     """Writes the estimator to a file: at the start, every so many steps, and in the end."""
 
-    def __init__(self, path: Any, every: int) -> None:
-        self._path, self._every = path, whole(every, "checkpoint_every", 1)
+    def __init__(self, path: str | os.PathLike[str], every: int) -> None:
+        self._path, self._every = path, every
         self._tried: int | None = None  # the step that was written last, or failed to be
 
     def begin(self, fit: Fit) -> None:
@@ -152,6 +153,7 @@ def _resume(est: EnergyEstimator, X: Any, X_val: Any) -> None:
     if X_val is not None:
         val = check_rows(X_val, f"{who}: X_val", None, est.image_shape)
         _check_same(f"{who}: X_val", val, est._row, fit["held_out"])
+    est._check_loop()
     trainer = est._get_trainer()
     if trainer.steps < fit["last"]:
         est._run(trainer, x, val, fit["last"] - trainer.steps, fit["first"])
@@ -259,7 +261,6 @@ def _check_parameters(est: EnergyEstimator) -> None:
     _core.check_options("training", "", spec["training"])
     est._check_loop()
     whole(est.max_steps, "max_steps", 0)
-    whole(est.checkpoint_every, "checkpoint_every", 1)
     whole(est.verbose, "verbose", 0)
     whole(est.warm_start, "warm_start", 0)
     for size in est.image_shape or ():

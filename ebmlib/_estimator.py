@@ -170,6 +170,7 @@ class EnergyEstimator(Parameters, Durable):
             )
         whole(self.snapshot_every, f"{who}: snapshot_every", 1)
         whole(self.max_rollbacks, f"{who}: max_rollbacks", 0)
+        whole(self.checkpoint_every, f"{who}: checkpoint_every", 1)
 
     def _start(self, x: NDArray[Any], names: NDArray[Any] | None) -> _core.Trainer:
         """The first data: bind the network, and forget what was learned before."""

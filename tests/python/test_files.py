@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import gc
 import hashlib
 import json
 import os
@@ -807,3 +808,26 @@ def test_forged_memories_of_an_interrupted_fit(path):
         text = Text(saved)
         text["fit"]["events"] = change
         refused(path, text.seal().bytes(), word)
+
+
+def test_every_failed_allocation_is_survived(path):
+    """Nothing is lost on the way, and the next try gives the whole."""
+    testing = ebm._core.testing
+    est = small().fit(ROWS)
+    est.save(path)
+    gc.collect()
+    live = testing.alloc_live()
+    for n in range(10_000):
+        testing.alloc_fail_after(n)
+        try:
+            found = ebm.load(path)
+        except MemoryError:
+            continue
+        finally:
+            testing.alloc_fail_after(-1)
+        break
+    assert n > 50
+    assert same(state(found), state(est))
+    del found
+    gc.collect()
+    assert testing.alloc_live() == live

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import inspect
 import os
 import resource
 import threading
@@ -14,6 +15,7 @@ from safetensors.numpy import load_file
 
 import ebmlib as ebm
 from ebmlib import _files, estimators, networks, samplers, schedules
+from ebmlib._params import Specification
 from tests.python.files import ROWS, Text, same, small, state, there_and_back
 
 ESTIMATORS = [getattr(estimators, name) for name in estimators.__all__]
@@ -112,6 +114,20 @@ def test_networks_samplers_buffers(path):
         slots, x = now.draw(6, (3, 1), random_state=1)
         now.put(slots, x + 1)
     np.testing.assert_array_equal(loaded._x, buffer._x)
+
+
+SPECIFICATIONS = [
+    cls
+    for cls in _files._classes().values()
+    if issubclass(cls, Specification)
+    and inspect.Parameter.empty not in cls._defaults().values()
+]
+
+
+@pytest.mark.parametrize("cls", SPECIFICATIONS)
+def test_every_specification_can_be_saved(cls, path):
+    assert there_and_back(cls(), path) == cls()
+    assert len(SPECIFICATIONS) > 6
 
 
 @pytest.mark.parametrize(

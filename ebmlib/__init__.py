@@ -2,8 +2,7 @@
 
 Transformations of NumPy functions are here (``jit``, ``grad``, ``vjp``, ``jvp``, ``hvp``,
 ``repeat``); models, samplers and training are in the modules ``networks``, ``samplers``,
-``estimators``; ``load`` reads what they ``save``.  Modules are imported when they are first
-used.
+``estimators``; ``load`` reads what they ``save``.  Modules are imported when first used.
 """
 
 from __future__ import annotations

@@ -21,41 +21,78 @@ from . import _numpy as table
 from . import _shapes as shapes
 from ._compile import also_concrete
 from ._core import ops
+from ._images import (
+    Size,
+    avg_pool,
+    blur,
+    depth_to_space,
+    global_avg_pool,
+    global_max_pool,
+    max_pool,
+    pair,
+    resize,
+    space_to_depth,
+    upsample,
+)
+from ._losses import bce_with_logits, cross_entropy, huber, kl_normal
 from ._trace import INT, as_float, as_node, need, promote, promote_float
 
 if TYPE_CHECKING:
     from ._array import Array
 
 Axis = int | tuple[int, ...] | None
-Size = int | tuple[int, int]
 
 __all__ = [
     "attention",
     "avg_pool",
     "batch_norm",
+    "bce_with_logits",
+    "blur",
+    "celu",
     "conv",
     "conv_transpose",
+    "cross_entropy",
+    "depth_to_space",
+    "dropout",
     "elu",
     "erf",
     "gelu",
+    "global_avg_pool",
+    "global_max_pool",
+    "glu",
     "group_norm",
+    "hard_tanh",
+    "huber",
+    "instance_norm",
+    "kl_normal",
     "layer_norm",
     "leaky_relu",
     "linear",
+    "log_sigmoid",
     "log_softmax",
     "logsumexp",
     "max_pool",
+    "mish",
     "one_hot",
     "put",
     "relu",
+    "relu6",
+    "resize",
+    "rms_norm",
     "scatter_add",
+    "selu",
     "sigmoid",
+    "silu",
     "softmax",
     "softplus",
+    "softsign",
     "solve_triangular",
+    "space_to_depth",
+    "spectral_norm",
     "standardize",
     "swish",
     "upsample",
+    "weight_norm",
 ]
 
 
@@ -148,6 +185,105 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
     array([-0.63212056,  2.        ])
     """
     return ops.elu(need().graph, as_float(x), alpha)
+
+
+@also_concrete("x")
+def silu(x: Any) -> Any:
+    """The function x sigmoid(x), another name of ``swish``.
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> ebm.functional.silu(np.array([0.0, 1.0]))
+    array([0.        , 0.73105858])
+    """
+    return ops.swish(need().graph, as_float(x))
+
+
+@also_concrete("x")
+def relu6(x: Any) -> Any:
+    """The positive part up to 6, min(max(x, 0), 6).
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> ebm.functional.relu6(np.array([-1.0, 2.0, 7.0]))
+    array([0., 2., 6.])
+    """
+    return ops.relu6(need().graph, as_float(x))
+
+
+@also_concrete("x")
+def hard_tanh(x: Any) -> Any:
+    """The value within -1 and 1.
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> ebm.functional.hard_tanh(np.array([-3.0, 0.5]))
+    array([-1. ,  0.5])
+    """
+    return ops.hard_tanh(need().graph, as_float(x))
+
+
+@also_concrete("x")
+def mish(x: Any) -> Any:
+    """The function x tanh(log(1 + exp(x))).
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> ebm.functional.mish(np.array([0.0, 1.0]))
+    array([0.        , 0.86509839])
+    """
+    return ops.mish(need().graph, as_float(x))
+
+
+@also_concrete("x")
+def selu(x: Any) -> Any:
+    """The scaled elu that keeps mean 0 and variance 1 (Klambauer et al. 2017).
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> ebm.functional.selu(np.array([0.0, 1.0]))
+    array([0.        , 1.05070099])
+    """
+    return ops.selu(need().graph, as_float(x))
+
+
+@also_concrete("x")
+def celu(x: Any, alpha: float = 1.0) -> Any:
+    """The function that is x where x is positive, else alpha (exp(x / alpha) - 1).
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> ebm.functional.celu(np.array([-1.0, 2.0]))
+    array([-0.63212056,  2.        ])
+    """
+    return ops.celu(need().graph, as_float(x), alpha)
+
+
+@also_concrete("x")
+def softsign(x: Any) -> Any:
+    """The function x / (1 + abs(x)).
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> ebm.functional.softsign(np.array([-1.0, 3.0]))
+    array([-0.5 ,  0.75])
+    """
+    return ops.softsign(need().graph, as_float(x))
+
+
+@also_concrete("x")
+def log_sigmoid(x: Any) -> Any:
+    """The logarithm of the logistic function.
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> ebm.functional.log_sigmoid(np.array([0.0]))
+    array([-0.69314718])
+    """
+    return ops.log_sigmoid(need().graph, as_float(x))
+
+
+@also_concrete("x")
+def glu(x: Any, axis: int = -1) -> Any:
+    """Gated linear unit, a sigmoid(b), of the halves a and b of x along an axis.
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> ebm.functional.glu(np.array([3.0, 0.0]))
+    array([1.5])
+    """
+    return ops.glu(need().graph, as_float(x), axis)
 
 
 # ---- softmax and its kin ---------------------------------------------------------------------
@@ -266,6 +402,65 @@ def group_norm(x: Any, gain: Any, bias: Any, groups: int, epsilon: float = 1e-5)
     return ops.group_norm(need().graph, x, groups, gain, bias, epsilon)
 
 
+@also_concrete("x", "gain", "bias")
+def instance_norm(x: Any, gain: Any, bias: Any, epsilon: float = 1e-5) -> Any:
+    """Instance norm: x (N, ..., C) standardized for each row and channel, times gain, plus bias
+    (C,).
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> x = np.array([[[1.0], [3.0]]])
+    >>> ebm.functional.instance_norm(x, np.ones(1), np.zeros(1), epsilon=0).ravel()
+    array([-1.,  1.])
+    """
+    x, gain, bias = promote_float(x, gain, bias)
+    return ops.instance_norm(need().graph, x, gain, bias, epsilon)
+
+
+@also_concrete("x", "gain")
+def rms_norm(x: Any, gain: Any, epsilon: float = 1e-5) -> Any:
+    """RMS norm: x (..., C) / sqrt(mean(x^2) + epsilon) along its last axis, times gain (C,).
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> ebm.functional.rms_norm(np.array([1.0, 7.0]), np.ones(2), epsilon=0)
+    array([0.2, 1.4])
+    """
+    x, gain = promote_float(x, gain)
+    return ops.rms_norm(need().graph, x, gain, epsilon)
+
+
+@also_concrete("direction", "gain")
+def weight_norm(direction: Any, gain: Any) -> Any:
+    """Weight norm: v (..., O) with the length gain (O,) for each output, gain v / |v| (Salimans
+    and Kingma 2016).
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> ebm.functional.weight_norm(np.array([[3.0], [4.0]]), np.ones(1))
+    array([[0.6],
+           [0.8]])
+    """
+    return ops.weight_norm(need().graph, *promote_float(direction, gain))
+
+
+@also_concrete("weight", "u")
+def spectral_norm(weight: Any, u: Any, n_iterations: int = 1) -> Any:
+    """Spectral norm: (weight / sigma, u) for a weight (..., O), a matrix W (I, O), and u (O,).
+
+    sigma = v' W u estimates the largest singular value after ``n_iterations`` of the power
+    method from u (not zero): give the new u to the next call, as Miyato et al. (2018) do.  u
+    and v are constants to derivatives.
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> weight, u = ebm.functional.spectral_norm(np.diag([2.0, 1.0]), np.ones(2), 20)
+    >>> weight.round(6)
+    array([[1. , 0. ],
+           [0. , 0.5]])
+    """
+    weight, u = promote_float(weight, u)
+    graph = need().graph
+    u = ops.power_iteration(graph, weight, u, n_iterations)
+    return ops.spectral_norm(graph, weight, u), u
+
+
 # ---- layers ----------------------------------------------------------------------------------
 
 
@@ -283,11 +478,6 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return ops.linear(need().graph, *promote_float(x, weight, bias))
 
 
-def _pair(value: Any) -> tuple[Any, Any]:
-    one, two = (value, value) if isinstance(value, int) else value
-    return one, two
-
-
 def _geometry(
     shape: tuple[int, ...], stride: Any, padding: Any, dilation: Any, groups: int
 ) -> tuple[int, ...]:
@@ -295,10 +485,10 @@ def _geometry(
     if padding == "valid":
         padding = 0
     if padding == "same":
-        spans = [(k - 1) * d for k, d in zip(shape[:2], _pair(dilation), strict=True)]
+        spans = [(k - 1) * d for k, d in zip(shape[:2], pair(dilation), strict=True)]
         padding = tuple((span // 2, span - span // 2) for span in spans)
-    rows, columns = (_pair(side) for side in _pair(padding))
-    return (*_pair(stride), *rows, *columns, *_pair(dilation), groups)
+    rows, columns = (pair(side) for side in pair(padding))
+    return (*pair(stride), *rows, *columns, *pair(dilation), groups)
 
 
 @also_concrete("x", "weight")
@@ -343,47 +533,10 @@ def conv_transpose(
     """
     x, weight = promote_float(x, weight)
     geometry = _geometry(weight.shape, stride, padding, dilation, groups)
-    (sh, sw, top, bottom, left, right, dh, dw, _), more = geometry, _pair(output_padding)
+    (sh, sw, top, bottom, left, right, dh, dw, _), more = geometry, pair(output_padding)
     height = (x.shape[1] - 1) * sh - top - bottom + dh * (weight.shape[0] - 1) + 1 + more[0]
     width = (x.shape[2] - 1) * sw - left - right + dw * (weight.shape[1] - 1) + 1 + more[1]
     return ops.conv_data(need().graph, x, weight, geometry, height, width)
-
-
-@also_concrete("x")
-def max_pool(x: Any, size: Size = 2, stride: Size | None = None, padding: Size = 0) -> Any:
-    """The maxima of windows of x (N, H, W, C); the stride is the size if it is not given.
-
-    >>> import numpy as np, ebmlib as ebm
-    >>> ebm.functional.max_pool(np.arange(16.0).reshape(1, 4, 4, 1))[0, :, :, 0]
-    array([[ 5.,  7.],
-           [13., 15.]])
-    """
-    window = (*_pair(size), *_pair(size if stride is None else stride), *_pair(padding))
-    return ops.max_pool(need().graph, as_float(x), window)
-
-
-@also_concrete("x")
-def avg_pool(x: Any, size: int = 2) -> Any:
-    """The means of size x size blocks of x (N, H, W, C).
-
-    >>> import numpy as np, ebmlib as ebm
-    >>> ebm.functional.avg_pool(np.arange(16.0).reshape(1, 4, 4, 1))[0, :, :, 0]
-    array([[ 2.5,  4.5],
-           [10.5, 12.5]])
-    """
-    return ops.avg_pool(need().graph, as_float(x), size)
-
-
-@also_concrete("x")
-def upsample(x: Any, factor: int = 2) -> Any:
-    """Images x (N, H, W, C) with each pixel repeated factor x factor times.
-
-    >>> import numpy as np, ebmlib as ebm
-    >>> ebm.functional.upsample(np.array([[[[1.0], [2.0]]]]))[0, :, :, 0]
-    array([[1., 1., 2., 2.],
-           [1., 1., 2., 2.]])
-    """
-    return ops.upsample(need().graph, as_node(x), factor)
 
 
 @also_concrete("q", "k", "v")
@@ -397,6 +550,21 @@ def attention(q: Any, k: Any, v: Any) -> Any:
            [2.]])
     """
     return ops.attention(need().graph, *promote_float(q, k, v))
+
+
+@also_concrete("x", "key")
+def dropout(x: Any, key: Any, rate: float = 0.5, *, purpose: int) -> Any:
+    """Dropout: zeros with probability ``rate``, else x / (1 - rate) (Srivastava et al. 2014).
+
+    A pure function of the key (see `ebmlib.random`) and of ``purpose``, the number of this
+    place: two dropouts with one key need two purposes.
+
+    >>> import numpy as np, ebmlib as ebm
+    >>> y = ebm.functional.dropout(np.ones(1000), ebm.random.key(0), 0.25, purpose=0)
+    >>> np.unique(y)
+    array([0.        , 1.33333333])
+    """
+    return ops.dropout(need().graph, as_float(x), as_node(key), rate, purpose)
 
 
 # ---- matrices --------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-/* composite.c - functions made of ops: activations, softmax, normalisation, attention, pooling. */
+/* composite.c - functions made of ops: activations, softmax, normalisation, attention. */
 #include <math.h>
 
 #include "graph/rules.h"
@@ -46,6 +46,59 @@ ebm_ref ebm_gelu(ebm_graph *g, ebm_ref x)
     ebm_ref bell = ebm_exp(g, ebm_scale(g, ebm_square(g, x), -0.5));
     ebm_ref slope = ebm_add(g, cdf, ebm_mul(g, x, ebm_scale(g, bell, 0.3989422804014327)));
     return ebm_graft(g, ebm_mul(g, x, cdf), x, slope);
+}
+
+ebm_ref ebm_relu6(ebm_graph *g, ebm_ref x)
+{
+    return ebm_clip(g, x, 0.0, 6.0);
+}
+
+ebm_ref ebm_hard_tanh(ebm_graph *g, ebm_ref x)
+{
+    return ebm_clip(g, x, -1.0, 1.0);
+}
+
+/* The constants of Klambauer et al. 2017: mean 0 and variance 1 are kept. */
+ebm_ref ebm_selu(ebm_graph *g, ebm_ref x)
+{
+    return ebm_scale(g, ebm_elu(g, x, 1.6732632423543772848), 1.0507009873554804934);
+}
+
+ebm_ref ebm_celu(ebm_graph *g, ebm_ref x, double alpha)
+{
+    if (!(alpha > 0))
+        return ebm_graph_fail(g, EBM_VALUE, "celu: alpha: got %g, expected > 0", alpha);
+    return ebm_scale(g, ebm_elu(g, ebm_scale(g, x, 1 / alpha), 1.0), alpha);
+}
+
+ebm_ref ebm_mish(ebm_graph *g, ebm_ref x)
+{
+    return ebm_mul(g, x, ebm_tanh(g, ebm_softplus(g, x)));
+}
+
+ebm_ref ebm_softsign(ebm_graph *g, ebm_ref x)
+{
+    return ebm_div(g, x, ebm_shift(g, ebm_abs(g, x), 1.0));
+}
+
+ebm_ref ebm_log_sigmoid(ebm_graph *g, ebm_ref x)
+{
+    return ebm_neg(g, ebm_softplus(g, ebm_neg(g, x)));
+}
+
+ebm_ref ebm_glu(ebm_graph *g, ebm_ref x, int axis)
+{
+    if (x <= EBM_POISON) return EBM_POISON;
+    ebm_shape shape = ebm_ref_shape(g, x);
+    int at = axis < 0 ? axis + shape.rank : axis;
+    if (at < 0 || at >= shape.rank || shape.dim[at] % 2) {
+        char text[128];
+        return ebm_graph_fail(g, EBM_SHAPE, "glu: axis %d of %s: expected an even size", axis,
+                              ebm_shape_text(&shape, text, sizeof text));
+    }
+    int64_t half = shape.dim[at] / 2;
+    ebm_ref a = ebm_slice_axis(g, x, at, 0, half), b = ebm_slice_axis(g, x, at, half, half);
+    return ebm_mul(g, a, ebm_sigmoid(g, b));
 }
 
 /* ---- softmax ----------------------------------------------------------------------------------- */
@@ -200,7 +253,87 @@ ebm_ref ebm_group_norm(ebm_graph *g, ebm_ref x, int64_t groups, ebm_ref gain, eb
     return affine(g, ebm_reshape(g, y, &shape), gain, bias);
 }
 
-/* ---- attention, pooling, dense ----------------------------------------------------------------- */
+ebm_ref ebm_instance_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, double epsilon)
+{
+    if (x <= EBM_POISON) return EBM_POISON;
+    ebm_shape shape = ebm_ref_shape(g, x);
+    if (shape.rank < 2)
+        return ebm_graph_fail(g, EBM_SHAPE, "instance_norm: rank: got %d, expected at least 2",
+                              (int)shape.rank);
+    return ebm_group_norm(g, x, shape.dim[shape.rank - 1], gain, bias, epsilon);
+}
+
+ebm_ref ebm_rms_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, double epsilon)
+{
+    ebm_ref square = ebm_mean(g, ebm_square(g, x), bit_of_axis(g, x, -1), true);
+    return ebm_mul(g, ebm_div(g, x, ebm_sqrt(g, ebm_shift(g, square, epsilon))), gain);
+}
+
+/* w (..., O) as a matrix (I, O). */
+static ebm_ref as_matrix(ebm_graph *g, const char *what, ebm_ref w)
+{
+    if (w <= EBM_POISON) return EBM_POISON;
+    ebm_shape shape = ebm_ref_shape(g, w);
+    if (shape.rank < 2)
+        return ebm_graph_fail(g, EBM_SHAPE, "%s: weight: rank: got %d, expected at least 2",
+                              what, (int)shape.rank);
+    ebm_shape matrix = EBM_DIMS(1, shape.dim[shape.rank - 1]);
+    for (int32_t i = 0; i + 1 < shape.rank; i++) matrix.dim[0] *= shape.dim[i];
+    return ebm_reshape(g, w, &matrix);
+}
+
+ebm_ref ebm_weight_norm(ebm_graph *g, ebm_ref v, ebm_ref gain)
+{
+    ebm_ref matrix = as_matrix(g, "weight_norm", v);
+    ebm_ref length = ebm_sqrt(g, ebm_sum(g, ebm_square(g, matrix), 1, false));
+    return ebm_mul(g, v, ebm_div(g, gain, length));
+}
+
+/* x (n, 1) of length 1; zeros stay. */
+static ebm_ref unit(ebm_graph *g, ebm_ref x)
+{
+    ebm_ref length = ebm_sqrt(g, ebm_sum_all(g, ebm_square(g, x)));
+    return ebm_div(g, x, ebm_maximum(g, length, ebm_scalar_like(g, length, 1e-12)));
+}
+
+/* u (O,) as a column, for a matrix (I, O). */
+static ebm_ref as_column(ebm_graph *g, ebm_ref matrix, ebm_ref u)
+{
+    if (matrix <= EBM_POISON || u <= EBM_POISON) return EBM_POISON;
+    ebm_shape given = ebm_ref_shape(g, u);
+    ebm_shape column = EBM_DIMS(ebm_ref_shape(g, matrix).dim[1], 1);
+    if (given.rank == 1 && given.dim[0] == column.dim[0]) return ebm_reshape(g, u, &column);
+    char text[128];
+    return ebm_graph_fail(g, EBM_SHAPE, "spectral_norm: u: got %s, expected (%lld,)",
+                          ebm_shape_text(&given, text, sizeof text), (long long)column.dim[0]);
+}
+
+ebm_ref ebm_power_iteration(ebm_graph *g, ebm_ref w, ebm_ref u, int64_t n)
+{
+    ebm_ref matrix = ebm_stop(g, as_matrix(g, "power_iteration", w));
+    ebm_ref column = ebm_stop(g, as_column(g, matrix, u));
+    if (column <= EBM_POISON) return EBM_POISON;
+    if (n < 0 || n > 1000)
+        return ebm_graph_fail(g, EBM_VALUE, "power_iteration: n: got %lld, expected 0 to 1000",
+                              (long long)n);
+    for (int64_t i = 0; i < n; i++) {
+        ebm_ref v = unit(g, ebm_matmul(g, matrix, column));
+        column = unit(g, ebm_matmul_ex(g, matrix, v, true, false));
+    }
+    ebm_shape shape = ebm_ref_shape(g, u);
+    return ebm_reshape(g, column, &shape);
+}
+
+ebm_ref ebm_spectral_norm(ebm_graph *g, ebm_ref w, ebm_ref u)
+{
+    ebm_ref matrix = as_matrix(g, "spectral_norm", w);
+    ebm_ref column = ebm_stop(g, as_column(g, matrix, u));
+    ebm_ref v = unit(g, ebm_matmul(g, ebm_stop(g, matrix), column));
+    ebm_ref sigma = ebm_sum_all(g, ebm_mul(g, v, ebm_matmul(g, matrix, column)));
+    return ebm_div(g, w, sigma);
+}
+
+/* ---- attention, dense, dropout ----------------------------------------------------------------- */
 
 ebm_ref ebm_attention(ebm_graph *g, ebm_ref q, ebm_ref k, ebm_ref v)
 {
@@ -213,47 +346,20 @@ ebm_ref ebm_attention(ebm_graph *g, ebm_ref q, ebm_ref k, ebm_ref v)
     return ebm_matmul(g, ebm_softmax(g, logits, -1), v);
 }
 
-ebm_ref ebm_max_pool(ebm_graph *g, ebm_ref x, const ebm_window *window)
-{
-    return ebm_window_take(g, x, ebm_window_argmax(g, x, window));
-}
-
-/* x (N, H, W, C) as (N, H/s, s, W/s, s, C). */
-static ebm_ref in_blocks(ebm_graph *g, const char *what, ebm_ref x, int64_t s)
-{
-    if (x <= EBM_POISON) return EBM_POISON;
-    ebm_shape shape = ebm_ref_shape(g, x);
-    if (shape.rank != 4 || s < 1 || shape.dim[1] % s || shape.dim[2] % s) {
-        char text[128];
-        return ebm_graph_fail(g, EBM_SHAPE,
-                              "%s: %s is no (N, H, W, C) with sides divisible by %lld", what,
-                              ebm_shape_text(&shape, text, sizeof text), (long long)s);
-    }
-    ebm_shape blocks = {6,
-                        {shape.dim[0], shape.dim[1] / s, s, shape.dim[2] / s, s, shape.dim[3]}};
-    return ebm_reshape(g, x, &blocks);
-}
-
-ebm_ref ebm_avg_pool(ebm_graph *g, ebm_ref x, int64_t size)
-{
-    return ebm_mean(g, in_blocks(g, "avg_pool", x, size), 1 << 2 | 1 << 4, false);
-}
-
-ebm_ref ebm_upsample(ebm_graph *g, ebm_ref x, int64_t factor)
-{
-    ebm_ref blocks = in_blocks(g, "upsample", x, 1);
-    if (blocks <= EBM_POISON) return EBM_POISON;
-    if (factor < 1)
-        return ebm_graph_fail(g, EBM_VALUE, "upsample: factor: got %lld", (long long)factor);
-    ebm_shape wide = ebm_ref_shape(g, blocks), shape = ebm_ref_shape(g, x);
-    wide.dim[2] = wide.dim[4] = factor;
-    shape.dim[1] *= factor;
-    shape.dim[2] *= factor;
-    return ebm_reshape(g, ebm_broadcast_to(g, blocks, &wide), &shape);
-}
-
 ebm_ref ebm_linear(ebm_graph *g, ebm_ref x, ebm_ref w, ebm_ref b)
 {
     ebm_ref y = ebm_matmul(g, x, w);
     return b == EBM_NONE ? y : ebm_add(g, y, b);
+}
+
+ebm_ref ebm_dropout(ebm_graph *g, ebm_ref x, ebm_ref key, double rate, int32_t purpose)
+{
+    if (x <= EBM_POISON || key <= EBM_POISON) return EBM_POISON;
+    if (!(rate >= 0 && rate < 1))
+        return ebm_graph_fail(g, EBM_VALUE, "dropout: rate: got %g, expected 0 <= rate < 1",
+                              rate);
+    ebm_shape shape = ebm_ref_shape(g, x);
+    ebm_ref u = ebm_uniform(g, key, purpose, ebm_ref_dtype(g, x), &shape);
+    ebm_ref dropped = ebm_less(g, u, ebm_scalar_like(g, u, rate));
+    return ebm_select(g, dropped, ebm_zeros_like(g, x), ebm_scale(g, x, 1 / (1 - rate)));
 }

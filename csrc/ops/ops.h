@@ -172,13 +172,23 @@ ebm_ref ebm_normal(ebm_graph *g, ebm_ref key, int32_t purpose, ebm_dtype dtype,
 ebm_ref ebm_randint(ebm_graph *g, ebm_ref key, int32_t purpose, int64_t n,
                     const ebm_shape *shape);
 
-/* ---- composites (composite.c): no rows, no kernels of their own -------------------------------- */
+/* ---- composites: no rows, no kernels of their own ---------------------------------------------- */
+
+/* composite.c */
 
 ebm_ref ebm_swish(ebm_graph *g, ebm_ref x);
 ebm_ref ebm_relu(ebm_graph *g, ebm_ref x);
 ebm_ref ebm_leaky_relu(ebm_graph *g, ebm_ref x, double slope);
 ebm_ref ebm_elu(ebm_graph *g, ebm_ref x, double alpha);
-ebm_ref ebm_gelu(ebm_graph *g, ebm_ref x); /* exact, by erf */
+ebm_ref ebm_gelu(ebm_graph *g, ebm_ref x);      /* exact, by erf */
+ebm_ref ebm_relu6(ebm_graph *g, ebm_ref x);     /* x within 0 .. 6 */
+ebm_ref ebm_hard_tanh(ebm_graph *g, ebm_ref x); /* x within -1 .. 1 */
+ebm_ref ebm_selu(ebm_graph *g, ebm_ref x);
+ebm_ref ebm_celu(ebm_graph *g, ebm_ref x, double alpha); /* alpha (exp(x / alpha) - 1) below 0 */
+ebm_ref ebm_mish(ebm_graph *g, ebm_ref x);               /* x tanh(softplus(x)) */
+ebm_ref ebm_softsign(ebm_graph *g, ebm_ref x);           /* x / (1 + |x|) */
+ebm_ref ebm_log_sigmoid(ebm_graph *g, ebm_ref x);
+ebm_ref ebm_glu(ebm_graph *g, ebm_ref x, int axis); /* a sigmoid(b), x = (a, b) along the axis */
 ebm_ref ebm_logsumexp(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims);
 ebm_ref ebm_softmax(ebm_graph *g, ebm_ref x, int axis);
 ebm_ref ebm_log_softmax(ebm_graph *g, ebm_ref x, int axis);
@@ -193,12 +203,47 @@ ebm_ref ebm_batch_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, doub
 ebm_ref ebm_layer_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, double epsilon);
 ebm_ref ebm_group_norm(ebm_graph *g, ebm_ref x, int64_t groups, ebm_ref gain, ebm_ref bias,
                        double epsilon); /* x (N, ..., C) */
+ebm_ref ebm_instance_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, double epsilon);
+/* x / sqrt(mean x^2 + epsilon) * gain along the last axis. */
+ebm_ref ebm_rms_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, double epsilon);
+/* v (..., O) with each v[..., o] scaled to the length |gain[o]|. */
+ebm_ref ebm_weight_norm(ebm_graph *g, ebm_ref v, ebm_ref gain);
+/* w (..., O) as a matrix W (I, O): u (O,) after n rounds of u = W'v / |W'v|, v = W u / |W u|; a
+ * constant to derivatives. */
+ebm_ref ebm_power_iteration(ebm_graph *g, ebm_ref w, ebm_ref u, int64_t n);
+/* w / (v' W u), v = W u / |W u|: u and v are constants to derivatives (Miyato et al. 2018). */
+ebm_ref ebm_spectral_norm(ebm_graph *g, ebm_ref w, ebm_ref u);
 ebm_ref ebm_attention(ebm_graph *g, ebm_ref q, ebm_ref k,
                       ebm_ref v); /* (..., T, d): softmax(q k' / sqrt d) v */
-ebm_ref ebm_max_pool(ebm_graph *g, ebm_ref x, const ebm_window *window);
-ebm_ref ebm_avg_pool(ebm_graph *g, ebm_ref x, int64_t size);   /* size x size, stride size */
-ebm_ref ebm_upsample(ebm_graph *g, ebm_ref x, int64_t factor); /* nearest, NHWC */
 ebm_ref ebm_linear(ebm_graph *g, ebm_ref x, ebm_ref w,
                    ebm_ref b); /* x (N, I), w (I, O), b (O,) or EBM_NONE */
+/* x / (1 - rate) where uniform(key, purpose) >= rate, else 0. */
+ebm_ref ebm_dropout(ebm_graph *g, ebm_ref x, ebm_ref key, double rate, int32_t purpose);
+
+/* composite_image.c: images are (N, H, W, C). */
+ebm_ref ebm_max_pool(ebm_graph *g, ebm_ref x, const ebm_window *window);
+ebm_ref ebm_avg_pool(ebm_graph *g, ebm_ref x, int64_t size); /* size x size, stride size */
+/* Means of windows of kh kw places: zeros of the padding count. */
+ebm_ref ebm_avg_pool_window(ebm_graph *g, ebm_ref x, const ebm_window *window);
+ebm_ref ebm_upsample(ebm_graph *g, ebm_ref x, int64_t factor); /* nearest */
+/* Pixel i of the result is pixel floor(i H / height) of x. */
+ebm_ref ebm_resize_nearest(ebm_graph *g, ebm_ref x, int64_t height, int64_t width);
+/* Between the pixels at (i + 1/2) H / height - 1/2, held at the edges. */
+ebm_ref ebm_resize_bilinear(ebm_graph *g, ebm_ref x, int64_t height, int64_t width);
+/* Each channel with the binomial filter of odd `size`; `reflect`: mirrored at the border pixels,
+ * else zeros around. */
+ebm_ref ebm_blur(ebm_graph *g, ebm_ref x, int64_t size, bool reflect);
+/* (N, H, W, b b C) to (N, b H, b W, C), and back. */
+ebm_ref ebm_depth_to_space(ebm_graph *g, ebm_ref x, int64_t block);
+ebm_ref ebm_space_to_depth(ebm_graph *g, ebm_ref x, int64_t block);
+
+/* composite_loss.c: one number an element or a row, not reduced. */
+ebm_ref ebm_huber(ebm_graph *g, ebm_ref x, double delta);
+/* -log softmax(logits (..., K)) at labels (...), i32. */
+ebm_ref ebm_cross_entropy(ebm_graph *g, ebm_ref logits, ebm_ref labels);
+/* -(y log sigmoid(x) + (1 - y) log sigmoid(-x)). */
+ebm_ref ebm_bce_with_logits(ebm_graph *g, ebm_ref x, ebm_ref y);
+/* KL(N(m, exp l) || N(n, exp k)), diagonal, summed over the last axis. */
+ebm_ref ebm_kl_normal(ebm_graph *g, ebm_ref m, ebm_ref l, ebm_ref n, ebm_ref k);
 
 #endif

@@ -902,5 +902,204 @@ row(
 )
 row("linear", ops.linear, (In((4, 3)), In((3, 5)), In((5,))), lambda x, w, b: x @ w + b, ulp=16)
 
+# ---- composites: activations, norms, images, losses ------------------------------------------
+kinked = In(V, -3.0, 3.0, away=0.1)
+row("relu6", ops.relu6, (In(V, 0.2, 5.8),), lambda x: np.clip(x, 0, 6))
+row("relu6", ops.relu6, (In(V, 6.2, 9.0),), lambda x: np.clip(x, 0, 6), name="above")
+row("hard_tanh", ops.hard_tanh, (In(V, -0.9, 0.9),), lambda x: np.clip(x, -1, 1))
+row("hard_tanh", ops.hard_tanh, (In(V, -9.0, -1.2),), lambda x: np.clip(x, -1, 1), name="below")
+row("mish", ops.mish, (In(V),), lambda x: x * np.tanh(np.logaddexp(0, x)), ulp=8)
+row(
+    "selu",
+    ops.selu,
+    (kinked,),
+    lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)),
+)
+row(
+    "celu",
+    lambda g, x: ops.celu(g, x, 0.7),
+    (kinked,),
+    lambda x: np.where(x > 0, x, 0.7 * np.expm1(x / 0.7)),
+)
+row("softsign", ops.softsign, (kinked,), lambda x: x / (1 + np.abs(x)))
+row("log_sigmoid", ops.log_sigmoid, (In(V),), special.log_expit)
+row(
+    "glu",
+    lambda g, x: ops.glu(g, x, 1),
+    (In((3, 4, 2)),),
+    lambda x: x[:, :2] * special.expit(x[:, 2:]),
+)
+row(
+    "instance_norm",
+    lambda g, x, a, b: ops.instance_norm(g, x, a, b, 1e-3),
+    (In((2, 3, 3, 4)), In((4,)), In((4,))),
+    lambda x, a, b: standard(x, (1, 2)) * a + b,
+    ulp=16,
+)
+row(
+    "rms_norm",
+    lambda g, x, a: ops.rms_norm(g, x, a, 1e-3),
+    (In((4, 6)), In((6,))),
+    lambda x, a: x / np.sqrt((x * x).mean(1, keepdims=True) + 1e-3) * a,
+    ulp=8,
+)
+row(
+    "weight_norm",
+    ops.weight_norm,
+    (In((2, 3, 4), away=0.2), In((4,))),
+    lambda v, a: a * v / np.sqrt((v * v).sum((0, 1))),
+    ulp=8,
+)
+
+
+def power_iteration(w, u, n):
+    w = w.reshape(-1, w.shape[-1])
+    for _ in range(n):
+        v = w @ u
+        u = w.T @ (v / np.linalg.norm(v))
+        u = u / np.linalg.norm(u)
+    return u
+
+
+row(
+    "power_iteration",
+    lambda g, w, u: ops.power_iteration(g, w, u, 3),
+    (In((2, 3, 4)), In((4,))),
+    lambda w, u: power_iteration(w, u, 3),
+    differentiable=False,
+    ulp=64,
+)
+
+
+def spectral_norm(w, u):
+    matrix = w.reshape(-1, w.shape[-1])
+    v = matrix @ u
+    return w / (v / np.linalg.norm(v) @ matrix @ u)
+
+
+row(
+    "spectral_norm",
+    ops.spectral_norm,
+    (In((2, 3, 4)), In((4,), 0.2, 1.0)),
+    spectral_norm,
+    differentiable=False,  # u and v are constants: tests/parity has its gradient
+    ulp=64,
+)
+
+
+def avg_windows(x, kh, kw, sh, sw, ph, pw):
+    full = np.pad(x, ((0, 0), (ph, ph), (pw, pw), (0, 0)))
+    view = np.lib.stride_tricks.sliding_window_view(full, (kh, kw), (1, 2))
+    return view[:, ::sh, ::sw].mean((-2, -1))
+
+
+row(
+    "avg_pool_window",
+    lambda g, x: ops.avg_pool_window(g, x, WINDOW),
+    (image,),
+    lambda x: avg_windows(x, *WINDOW),
+    linear_in=(0,),
+    ulp=8,
+)
+
+
+def nearest(x, h, w):
+    return x[:, np.arange(h) * x.shape[1] // h][:, :, np.arange(w) * x.shape[2] // w]
+
+
+def bilinear(x, h, w):
+    for axis, size in ((1, h), (2, w)):
+        at = np.maximum((np.arange(size) + 0.5) * (x.shape[axis] / size) - 0.5, 0)
+        low = at.astype(int)
+        high = np.minimum(low + 1, x.shape[axis] - 1)
+        share = (at - low).reshape(-1, *(1,) * (3 - axis))
+        x = np.take(x, low, axis) * (1 - share) + np.take(x, high, axis) * share
+    return x
+
+
+for h, w in ((9, 3), (6, 5), (1, 11)):
+    row(
+        "resize_nearest",
+        lambda g, x, h=h, w=w: ops.resize_nearest(g, x, h, w),
+        (image,),
+        lambda x, h=h, w=w: nearest(x, h, w),
+        name=f"{h}x{w}",
+        linear_in=(0,),
+    )
+    row(
+        "resize_bilinear",
+        lambda g, x, h=h, w=w: ops.resize_bilinear(g, x, h, w),
+        (image,),
+        lambda x, h=h, w=w: bilinear(x, h, w),
+        name=f"{h}x{w}",
+        linear_in=(0,),
+        ulp=16,
+    )
+
+
+def blurred(x, size, mode):
+    taps = special.binom(size - 1, np.arange(size)) / 2 ** (size - 1)
+    b = size // 2
+    full = np.pad(x, ((0, 0), (b, b), (b, b), (0, 0)), mode)
+    view = np.lib.stride_tricks.sliding_window_view(full, (size, size), (1, 2))
+    return np.einsum("nhwcij,i,j->nhwc", view, taps, taps)
+
+
+for size, reflect in ((3, True), (5, False)):
+    row(
+        "blur",
+        lambda g, x, size=size, reflect=reflect: ops.blur(g, x, size, reflect),
+        (image,),
+        lambda x, size=size, reflect=reflect: blurred(
+            x, size, "reflect" if reflect else "constant"
+        ),
+        name=f"{size}{'-reflect' if reflect else ''}",
+        linear_in=(0,),
+        ulp=8,
+    )
+row(
+    "depth_to_space",
+    lambda g, x: ops.depth_to_space(g, x, 2),
+    (In((2, 3, 2, 12)),),
+    lambda x: x.reshape(2, 3, 2, 2, 2, 3).transpose(0, 1, 3, 2, 4, 5).reshape(2, 6, 4, 3),
+    linear_in=(0,),
+)
+row(
+    "space_to_depth",
+    lambda g, x: ops.space_to_depth(g, x, 2),
+    (In((2, 6, 4, 3)),),
+    lambda x: x.reshape(2, 3, 2, 2, 2, 3).transpose(0, 1, 3, 2, 4, 5).reshape(2, 3, 2, 12),
+    linear_in=(0,),
+)
+row("huber", lambda g, x: ops.huber(g, x, 2.0), (In(V, -1.9, 1.9),), lambda x: 0.5 * x * x)
+row(
+    "huber",
+    lambda g, x: ops.huber(g, x, 0.5),
+    (In(V, away=0.6),),
+    lambda x: 0.5 * (np.abs(x) - 0.25),
+    name="outside",
+)
+row(
+    "cross_entropy",
+    ops.cross_entropy,
+    (In((5, 6)), In((5,), 0, 6, dtype="int32")),
+    lambda x, y: -special.log_softmax(x, 1)[np.arange(5), y],
+    ulp=8,
+)
+row(
+    "bce_with_logits",
+    ops.bce_with_logits,
+    (In(V), In(V, 0.0, 1.0)),
+    lambda x, y: -y * special.log_expit(x) - (1 - y) * special.log_expit(-x),
+    ulp=8,
+)
+row(
+    "kl_normal",
+    ops.kl_normal,
+    (In((3, 4)), In((3, 4)), In((3, 4)), In((3, 4))),
+    lambda m, l, n, k: 0.5 * np.sum(np.exp(l - k) - 1 - l + k + (m - n) ** 2 / np.exp(k), 1),  # noqa: E741
+    ulp=8,
+)
+
 # Random draws have no NumPy reference: tests/ops/test_random.py holds them to Philox itself.
 DRAWS = {"fold_in", "bits", "uniform", "normal", "randint"}

@@ -25,6 +25,7 @@ _MODULES = {
     "diagnosis",
     "estimators",
     "functional",
+    "layers",
     "networks",
     "plots",
     "preprocessing",

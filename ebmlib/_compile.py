@@ -145,15 +145,36 @@ def trace_rows(function: Function, specs: Sequence[Spec], dtype: Any) -> Traced:
     return Traced(function, structure, specs, dtype)
 
 
-def check_purity(function: Function, specs: Sequence[Spec], dtype: Any) -> None:
-    """ValueError if two traces of the function differ."""
-    first, second = (trace_rows(function, specs, dtype) for _ in range(2))
-    _check_purity(first, second, name_of(function))
-
-
 def same_constants(first: Traced, second: Traced) -> bool:
     """Whether two traces with the same text have the same constants, as they are now."""
     return _different_constant(first.constants(), second.constants()) is None
+
+
+class _Called(Traced):
+    """What a function that C calls writes into a graph of its own."""
+
+    def __init__(self, function: Function, dtype: Any, args: Sequence[Any]) -> None:
+        self.graph = _core.Graph()
+        own = [self._own(k, arg, dtype) for k, arg in enumerate(args)]
+        with Trace(self.graph, dtype=dtype):
+            self.outs = [_result(function(*own))]
+
+    def _own(self, k: int, arg: Any, dtype: Any) -> Any:
+        if isinstance(arg, Node):
+            return self.graph.input(f"x{k}", arg.dtype, arg.shape, False)
+        from ._function import Recorder
+
+        return Recorder(self.graph, dtype)
+
+
+def check_called(function: Function, dtype: Any, args: Sequence[Any]) -> None:
+    """ValueError if a function that C is about to call is impure; known once for each shape."""
+    specs = tuple((arg.dtype, arg.shape) for arg in args if isinstance(arg, Node))
+    known = cache_of(function, "pure")
+    if (dtype, specs) not in known:
+        first, second = (_Called(function, dtype, args) for _ in range(2))
+        _check_purity(first, second, name_of(getattr(function, "energy", function)))
+        known[dtype, specs] = None
 
 
 def _check_purity(first: Traced, second: Traced, name: str) -> None:
@@ -193,7 +214,7 @@ _caches: dict[
 ] = {}  # id of a function -> (a weak reference to it, {transformation: {signature: Compiled}})
 
 
-def cache_of(function: Function, transformation: Hashable) -> dict[Any, Compiled]:
+def cache_of(function: Function, transformation: Hashable) -> dict[Any, Any]:
     """The dict of plans of a transformation of a function; a new one where none can be kept."""
     key = id(function)
     known = _caches.get(key)

@@ -177,6 +177,11 @@ class EnergyEstimator(Parameters, Durable):
         row, words, spec = x.shape[1:], key(self.random_state), self._spec()
         trainer = _core.Trainer(**spec, shape=row, dtype=self.dtype, key=words)
         energy = BoundNetwork(self._network, row, random_state=0, dtype=self.dtype)
+        for name, array in self._network._starts(row, words).items():
+            array = array.astype(self.dtype)
+            trainer.set({f"params.{name}": array})
+            if self.ema:
+                trainer.set({f"ema.params.{name}": array})
         for name in [name for name in vars(self) if name.endswith("_") or name in _HIDDEN]:
             delattr(self, name)
         self.energy_ = energy
@@ -194,7 +199,7 @@ class EnergyEstimator(Parameters, Durable):
         spec = self._spec()
         if "_trainer" in vars(self) and spec == self._made_of:
             return self._trainer
-        arrays = self.__getstate__()["_saved"]
+        arrays = self._lasting()
         if self.ema:
             starts = {f"ema.{k}": a for k, a in arrays.items() if k.startswith("params.")}
             arrays = starts | arrays
@@ -387,18 +392,31 @@ class EnergyEstimator(Parameters, Durable):
 
     # ---- contracts ----
 
-    def __getstate__(self) -> dict[str, Any]:
+    def _lasting(self) -> dict[str, NDArray[Any]]:
+        """The arrays of the trainer, or of the one that there was before pickling."""
+        if "_trainer" in vars(self):
+            return lasting(self._trainer.get())
+        saved: dict[str, NDArray[Any]] = vars(self)["_saved"]
+        return saved
+
+    def _without_trainer(self) -> dict[str, Any]:
+        """What there is, with arrays in the place of the trainer."""
         state = dict(vars(self))
-        trainer = state.pop("_trainer", None)
         state.pop("_made_of", None)
-        if trainer is not None:
-            state["_saved"] = lasting(trainer.get())
+        if state.pop("_trainer", None) is not None:
+            state["_saved"] = self._lasting()
+        return state
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self._without_trainer()
+        if isinstance(self.network, Network) and self.__sklearn_is_fitted__():
+            state["network"] = self.network._saved(self._row, self.energy_.dtype)
         return state
 
     def __copy__(self: Self) -> Self:
         """A copy that trains on its own, with the same objects as parameters."""
         copied = type(self).__new__(type(self))
-        vars(copied).update(self.__getstate__() | self.get_params(deep=False))
+        vars(copied).update(self._without_trainer())
         if self.__sklearn_is_fitted__():
             copied.energy_ = copy.copy(self.energy_)
         return copied

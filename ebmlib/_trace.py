@@ -235,9 +235,10 @@ def as_bool(value: Value) -> Array:
 def call_in(
     graph: Graph, dtype: DType, function: Callable[..., Value], nodes: Sequence[Node]
 ) -> Array:
-    """function(*nodes), written into a graph that C is building; the result is a node of it."""
-    from ._compile import check_purity
+    """function(*nodes), written into a graph that C is building; the result is a node of it.
 
+    Networks have a `_core.Scope` before the nodes.
+    """
     parent = current()
     trace = Trace(graph, dtype=dtype)
     if parent is not None:
@@ -246,5 +247,8 @@ def call_in(
         result = as_node(function(*nodes))
     if parent is not None:
         parent.root.purpose = trace.purpose
-    check_purity(function, [(node.dtype, node.shape, node.weak) for node in nodes], dtype)
+        return result
+    from ._compile import check_called
+
+    check_called(function, dtype, nodes)
     return result

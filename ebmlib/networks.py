@@ -1,8 +1,9 @@
 """Energy networks: specifications that hold options, and networks bound to a shape.
 
 A network maps rows x (N, ...) to energies E (N,), one number a row; the density is
-p(x) = exp(-E(x)) / Z.  ``MLP`` and ``ConvNet`` are specifications without arrays: an estimator
-binds them to the shape of its data, or ``bind`` does.
+p(x) = exp(-E(x)) / Z.  ``MLP`` and ``ConvNet`` are specifications without arrays, and so is a
+``Function`` that a person writes: an estimator binds them to the shape of its data, or ``bind``
+does.
 
 >>> import numpy as np
 >>> from ebmlib import networks
@@ -14,7 +15,7 @@ binds them to the shape of its data, or ``bind`` does.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import _core
 from ._files import Arrays, File, Savable, dtype_name
+from ._function import Call, Record, Template, flat
 from ._interchange import as_numbers
 from ._params import Specification, from_json, pack_specification
 from ._rows import parts
@@ -29,7 +31,7 @@ from ._trace import as_node
 from .errors import ShapeError
 from .random import key
 
-__all__ = ["MLP", "BoundNetwork", "ConvNet"]
+__all__ = ["MLP", "BoundNetwork", "ConvNet", "Function"]
 
 
 class Network(Specification):
@@ -44,6 +46,17 @@ class Network(Specification):
     @classmethod
     def _from_json(cls, text: dict[str, Any]) -> Network:
         return _network_from_json(text)
+
+    def _starts(self, row: tuple[int, ...], words: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Start values that are written over what the core draws from the same key."""
+        return {}
+
+    def _check_rows(self, bound: BoundNetwork) -> None:
+        """ValueError if a row's energy depends on other rows and nobody said so."""
+
+    def _saved(self, row: tuple[int, ...] | None, dtype: DTypeLike) -> Network:
+        """An equal network without code, for rows of this shape and dtype."""
+        return self
 
     def bind(
         self,
@@ -151,11 +164,209 @@ class ConvNet(Network):
         self.norm = norm
 
 
+class Function(Network):
+    """A network that is a Python function of its parameters and of rows.
+
+    E(x) = energy(p, x): NumPy code, and `layers`, on rows x (N, ...), that gives (N,).  It is
+    traced, so it runs and trains at the speed of the core's own networks.
+
+    Parameters
+    ----------
+    energy : callable
+        ``energy(p, x)``.  It must be pure, and each energy must depend on its own row alone.
+    parameters : dict of arrays, callable or None, default None
+        What p is.  None: a `layers.Scope`, which the function asks for parameters by name and
+        shape.  A dict, which may have dicts in it: a dict of the same keys, with these start
+        values.  A callable: ``parameters(rng, row_shape)`` gives such a dict.
+    rows_independent : bool, default True
+        False: rows are coupled (batch norm), and samplers and estimators refuse the network.
+        True is checked when it is bound.
+
+    Notes
+    -----
+    Saved, pickled or copied after it was bound or fitted, it is a template: the text of its
+    graph, without code.  That works where all sizes are alpha N + beta in the number of rows N,
+    and holds for the shape and dtype of rows that it was bound to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ebmlib import networks
+    >>> def energy(p, x):
+    ...     return 0.5 * np.sum(((x - p["mean"]) / p["scale"]) ** 2, axis=1)
+    >>> net = networks.Function(energy, {"mean": np.zeros(2), "scale": np.ones(2)})
+    >>> net
+    Function(energy)
+    >>> net.bind(2)(np.array([[1.0, 1.0]]))
+    array([1.], dtype=float32)
+    """
+
+    _kind = "function"
+
+    def __init__(
+        self,
+        energy: Callable[..., Any],
+        parameters: Mapping[str, Any] | Callable[..., Any] | None = None,
+        *,
+        rows_independent: bool = True,
+    ) -> None:
+        self.energy = energy
+        self.parameters = parameters
+        self.rows_independent = rows_independent
+
+    @property
+    def _call(self) -> Call:
+        """The same object as long as the parameters are the same: the core compares it."""
+        call: Call | None = vars(self).get("_made")
+        if (
+            call is None
+            or call.energy is not self.energy
+            or call.parameters is not self.parameters
+        ):
+            self._check()
+            call = self._made = Call(self.energy, self.parameters)
+        return call
+
+    def _check(self) -> None:
+        """ValueError or TypeError for a bad parameter."""
+        if not callable(self.energy):
+            raise TypeError(
+                f"Function: energy: got {type(self.energy).__name__}, expected a function of "
+                "(p, x)"
+            )
+        if not (self.parameters is None or callable(self.parameters)):
+            Call(self.energy, self.parameters).tree(())
+
+    @property
+    def _name(self) -> str:
+        return f"function '{getattr(self.energy, '__name__', type(self.energy).__name__)}'"
+
+    def _spec(self) -> tuple[str, dict[str, Any]]:
+        return self._kind, {
+            "build": self._call,
+            "name": self._name,
+            "rows_independent": bool(self.rows_independent),
+        }
+
+    def _starts(self, row: tuple[int, ...], words: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        return self._call.arrays(row, np.random.default_rng(words.view(np.uint32)))
+
+    def _shapes(self, row: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """{name: shape} of the parameters for rows of this shape."""
+        dtype = self.energy.dtype if isinstance(self.energy, Template) else np.float32
+        found = Record(self._call, tuple(row), dtype, 2).found
+        return {name: node.shape for name, (node, _) in found.items()}
+
+    def _check_rows(self, bound: BoundNetwork) -> None:
+        if not self.rows_independent:
+            return
+        own = bound.parameters()
+        rng = np.random.default_rng(0)
+        bound.set_parameters({k: a + rng.uniform(0.1, 0.3, a.shape) for k, a in own.items()})
+        near = rng.uniform(0, 1, (5, 4, *bound.shape))  # numbers that have logarithms
+        wide = 6 * near - 3
+        coupled = any(
+            _is_coupled(bound, x, others)
+            for x, others in (
+                (near[0], near[1:]),
+                (wide[0], wide[1:]),
+                (near[0], np.full_like(near[1:], np.nan)),  # passes through zeros and maxima
+            )
+        )
+        bound.set_parameters(own)
+        if coupled:
+            raise ValueError(
+                f"{self._name}: its rows depend on one another, expected independent rows (no "
+                "batch normalisation, no mean over axis 0); rows_independent=False is for "
+                "networks that are only called"
+            )
+
+    def _saved(self, row: tuple[int, ...] | None, dtype: DTypeLike) -> Function:
+        if isinstance(self.energy, Template):
+            return self
+        if row is None:
+            raise ValueError(
+                f"{self._name}: it is saved as the text of its graph, which needs the shape of "
+                "rows: save the bound network or the fitted estimator"
+            )
+        template = Template.of(self._name, self._call, tuple(row), np.dtype(dtype))
+        starts = None
+        if self.parameters is not None:
+            starts = dict(flat(self._call.tree(tuple(row), np.random.default_rng(0))))
+        return Function(template, starts, rows_independent=self.rows_independent)
+
+    def _to_json(self, row: tuple[int, ...] | None, dtype: DTypeLike) -> dict[str, Any]:
+        """``{"kind", "template", "parameters", "starts", "rows_independent", "arrays"}``."""
+        saved = self._saved(row, dtype)
+        template = saved.energy
+        assert isinstance(template, Template)
+        arrays = {f"constant.{k}": array for k, array in enumerate(template.constants)}
+        if saved.parameters is not None:
+            assert isinstance(saved.parameters, Mapping)
+            arrays |= {f"start.{name}": array for name, array in saved.parameters.items()}
+        return {
+            "kind": self._kind,
+            "template": template.text,
+            "parameters": [[name, list(shape)] for name, shape in template.shapes().items()],
+            "starts": [list(start) for start in template.starts],
+            "rows_independent": bool(self.rows_independent),
+            "arrays": arrays,
+        }
+
+    def __repr__(self) -> str:
+        words = [getattr(self.energy, "__name__", type(self.energy).__name__)]
+        if callable(self.parameters):
+            words.append(f"parameters={getattr(self.parameters, '__name__', '...')}")
+        if not self.rows_independent:
+            words.append("rows_independent=False")
+        return f"Function({', '.join(words)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_made"}
+
+
+def _is_coupled(bound: BoundNetwork, x: NDArray[Any], others: NDArray[Any]) -> bool:
+    """Whether the energy of a row of x (n, ...) changes where the rest of its batch is that of
+    others (n, n, ...); False where the network does not take such numbers.
+    """
+    try:
+        energies = bound(x)
+        for i in range(len(x)):
+            batch = others[i].copy()
+            batch[i] = x[i]
+            if not np.array_equal(bound(batch)[i], energies[i], equal_nan=True):
+                return True
+    except IndexError:
+        return False
+    return False
+
+
 def _network_from_json(text: dict[str, Any]) -> Network:
-    """The network of ``Network._to_json``."""
+    """The network of ``Network._to_json``; ValueError or TypeError where it is none."""
+    if isinstance(text, dict) and text.get("kind") == Function._kind:
+        return _function_from_json(text)
     network = from_json(text, (MLP, ConvNet))
     assert isinstance(network, Network)
     return network
+
+
+def _function_from_json(text: dict[str, Any]) -> Function:
+    known = {"kind", "template", "parameters", "starts", "rows_independent"}
+    if set(text) - {"arrays"} != known:
+        raise ValueError(f"network: function: got {sorted(text)}, expected {sorted(known)}")
+    arrays = dict(text.get("arrays", {}))
+    constants: list[NDArray[Any]] = []
+    while f"constant.{len(constants)}" in arrays:
+        constants.append(arrays.pop(f"constant.{len(constants)}"))
+    start = {name.removeprefix("start."): array for name, array in arrays.items()}
+    if any(not name.startswith("start.") for name in arrays):
+        raise ValueError(f"network: function: got arrays {sorted(arrays)}")
+    template = Template.checked(
+        text["template"], text["parameters"], text["starts"], constants, start
+    )
+    if type(text["rows_independent"]) is not bool:
+        raise TypeError("network: function: rows_independent: expected true or false")
+    return Function(template, start or None, rows_independent=text["rows_independent"])
 
 
 class BoundNetwork(Savable):
@@ -166,7 +377,7 @@ class BoundNetwork(Savable):
 
     Parameters
     ----------
-    network : MLP or ConvNet
+    network : MLP, ConvNet or Function
     shape : int or tuple of int
         Of one row.
     random_state, dtype
@@ -200,7 +411,10 @@ class BoundNetwork(Savable):
         self.network = copy.copy(network)  # a parameter of the given one may be set later
         self.shape = tuple(int(size) for size in np.atleast_1d(np.asarray(shape, int)))
         self.dtype = np.dtype(dtype)
-        self._core = _core.Bound(network._spec(), self.shape, self.dtype, key(random_state))
+        words = key(random_state)
+        self._core = _core.Bound(network._spec(), self.shape, self.dtype, words)
+        self.set_parameters(network._starts(self.shape, words))
+        network._check_rows(self)
 
     def __call__(self, x: Any) -> Any:
         """Energies (N,) of rows x (N, ...) of the bound shape."""
@@ -209,9 +423,17 @@ class BoundNetwork(Savable):
         rows = as_numbers(x, "x")
         if rows.ndim == 0:
             raise ShapeError(f"x: got a scalar, expected rows (N, {str(self.shape)[1:]}")
+        if not getattr(self.network, "rows_independent", True):
+            return self._run_together(rows.astype(self.dtype, copy=False))
         return np.concatenate(
             [self._core.run(rows[part].astype(self.dtype, copy=False)) for part in parts(rows)]
         )
+
+    def _run_together(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Energies of coupled rows: of exactly these, in a plan of their number."""
+        graph = _core.Graph()
+        node = self._core.build(graph.input("x", self.dtype, x.shape, False))
+        return _core.Plan(graph, [node])(x)[0]
 
     def parameters(self) -> dict[str, NDArray[Any]]:
         """A dict of copies of the arrays."""
@@ -265,7 +487,8 @@ class BoundNetwork(Savable):
         return bind_arrays(network, row, dtype, file.below("params"))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return bind_arrays, (self.network, self.shape, self.dtype, self.parameters())
+        network = self.network._saved(self.shape, self.dtype)
+        return bind_arrays, (network, self.shape, self.dtype, self.parameters())
 
 
 def bind_arrays(

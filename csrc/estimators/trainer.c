@@ -9,7 +9,7 @@ enum { HISTORY_CHUNK = 256 }; /* rows of metrics kept on the device between two 
 
 struct ebm_trainer {
     ebm_trainer_spec spec; /* its pointers are the trainer's own copies */
-    ebm_network *network;
+    ebm_network *network;  /* NULL for an energy of the caller */
     ebm_sampler *sampler;
     void *estimator_options, *optimizer_options, *schedule_options;
     ebm_energy energy;
@@ -66,6 +66,7 @@ ebm_status ebm_trainer_set_rate(ebm_trainer *trainer, double rate)
 static ebm_status check(const ebm_trainer_spec *spec)
 {
     const char *name = spec->estimator->options.owner;
+    EBM_CHECK(spec->network || spec->energy);
     EBM_TRY(ebm_options_check(&ebm_training_table, &spec->training));
     if (spec->estimator_options)
         EBM_TRY(ebm_options_check(&spec->estimator->options, spec->estimator_options));
@@ -84,8 +85,10 @@ static ebm_status check(const ebm_trainer_spec *spec)
 static ebm_status copy_spec(ebm_trainer *trainer, const ebm_trainer_spec *spec)
 {
     trainer->spec = *spec;
-    EBM_TRY(ebm_network_new(&trainer->network, ebm_network_get_kind(spec->network),
-                            ebm_network_options(spec->network)));
+    if (spec->network)
+        EBM_TRY(ebm_network_new(&trainer->network, ebm_network_get_kind(spec->network),
+                                ebm_network_options(spec->network)));
+    trainer->energy = spec->network ? ebm_network_energy(trainer->network) : *spec->energy;
     if (spec->sampler)
         EBM_TRY(ebm_sampler_new(&trainer->sampler, ebm_sampler_get_kind(spec->sampler),
                                 ebm_sampler_options(spec->sampler)));
@@ -96,7 +99,6 @@ static ebm_status copy_spec(ebm_trainer *trainer, const ebm_trainer_spec *spec)
     if (!spec->schedule) trainer->spec.schedule = ebm_schedule_find("constant");
     EBM_TRY(ebm_options_copy(&trainer->schedule_options, &trainer->spec.schedule->options,
                              spec->schedule ? spec->schedule_options : NULL));
-    trainer->energy = ebm_network_energy(trainer->network);
     return EBM_OK;
 }
 

@@ -15,7 +15,8 @@ typedef struct ebm_trainer ebm_trainer;
 /* Options structs are of the kinds' own types; NULL stands for the initial values.  All is
  * copied. */
 typedef struct ebm_trainer_spec {
-    const ebm_network *network;
+    const ebm_network *network; /* or NULL: */
+    const ebm_energy *energy;   /* its context is the caller's, and outlives the trainer */
     const ebm_estimator_kind *estimator;
     const void *estimator_options;
     const ebm_optimizer_kind *optimizer;

@@ -309,6 +309,7 @@ static bool read_repeat(reader *p, ebm_graph *g, const ebm_ref *in, int32_t n_in
         body = ebm_repeat_open(g, w[0], in, (int32_t)w[1], in + w[1], (int32_t)w[2], &inside[0],
                                inside + 1, inside + 1 + w[1]);
     for (int64_t k = w[1] + w[2]; body && k < n_in; k++) ebm_lift(body, g, in[k]);
+    if (body) p->status = ebm_graph_status(g);
     if (body && expect(p, "{") && read_graph(p, body, &m, depth + 1) && expect(p, "carry") &&
         read_refs(p, &m, &carry, &n_carry) && expect(p, "ys") && read_refs(p, &m, &ys, &n_ys) &&
         expect(p, "}")) {

@@ -8,15 +8,28 @@
 enum { N_CHUNKS = 6, CHUNK_ELEMENTS = 1 << 19 };
 
 struct ebm_bound {
-    ebm_network *network;
+    ebm_network *network; /* NULL for an energy of the caller */
+    ebm_energy energy;
     ebm_params params;
     ebm_shape row;
     ebm_state *state;
     ebm_plan *plan[N_CHUNKS]; /* of 4^k rows; made when first wanted, by whichever thread */
 };
 
-ebm_status ebm_bound_new(ebm_bound **out, const ebm_network *network, const ebm_shape *row,
-                         ebm_dtype dtype, const ebm_device *device, const uint32_t key[2])
+/* Lists the parameters of bound->energy and draws them. */
+static ebm_status make_params(ebm_bound *bound, ebm_dtype dtype, const ebm_device *device,
+                              const uint32_t key[2])
+{
+    EBM_TRY(ebm_energy_list(&bound->energy, &bound->row, dtype, &bound->params));
+    EBM_TRY(ebm_state_new(&bound->state, device));
+    EBM_TRY(ebm_params_declare(&bound->params, bound->state, "params"));
+    return ebm_params_draw(&bound->params, bound->state, "params", key);
+}
+
+/* One of the two is NULL. */
+static ebm_status new_bound(ebm_bound **out, const ebm_network *network,
+                            const ebm_energy *energy, const ebm_shape *row, ebm_dtype dtype,
+                            const ebm_device *device, const uint32_t key[2])
 {
     if (!ebm_dtype_is_float(dtype))
         return ebm_fail(EBM_DTYPE, "bind: dtype: got %s, expected f32 or f64",
@@ -24,21 +37,31 @@ ebm_status ebm_bound_new(ebm_bound **out, const ebm_network *network, const ebm_
     ebm_bound *bound = ebm__alloc(1, sizeof *bound);
     if (!bound) return EBM_NOMEM;
     bound->row = *row;
-    ebm_status status;
-    EBM_TRY_TO(status,
-               ebm_network_new(&bound->network, ebm_network_get_kind(network),
-                               ebm_network_options(network)),
-               failed);
-    ebm_energy energy = ebm_network_energy(bound->network);
-    EBM_TRY_TO(status, ebm_energy_list(&energy, row, dtype, &bound->params), failed);
-    EBM_TRY_TO(status, ebm_state_new(&bound->state, device), failed);
-    EBM_TRY_TO(status, ebm_params_declare(&bound->params, bound->state, "params"), failed);
-    EBM_TRY_TO(status, ebm_params_draw(&bound->params, bound->state, "params", key), failed);
+    ebm_status status = EBM_OK;
+    if (network)
+        EBM_TRY_TO(status,
+                   ebm_network_new(&bound->network, ebm_network_get_kind(network),
+                                   ebm_network_options(network)),
+                   failed);
+    bound->energy = network ? ebm_network_energy(bound->network) : *energy;
+    EBM_TRY_TO(status, make_params(bound, dtype, device, key), failed);
     *out = bound;
     return EBM_OK;
 failed:
     ebm_bound_free(bound);
     return status;
+}
+
+ebm_status ebm_bound_new(ebm_bound **out, const ebm_network *network, const ebm_shape *row,
+                         ebm_dtype dtype, const ebm_device *device, const uint32_t key[2])
+{
+    return new_bound(out, network, NULL, row, dtype, device, key);
+}
+
+ebm_status ebm_bound_new_energy(ebm_bound **out, const ebm_energy *energy, const ebm_shape *row,
+                                ebm_dtype dtype, const ebm_device *device, const uint32_t key[2])
+{
+    return new_bound(out, NULL, energy, row, dtype, device, key);
 }
 
 void ebm_bound_free(ebm_bound *bound)
@@ -49,11 +72,6 @@ void ebm_bound_free(ebm_bound *bound)
     ebm_params_fini(&bound->params);
     ebm_network_free(bound->network);
     ebm__free(bound);
-}
-
-const ebm_network *ebm_bound_network(const ebm_bound *bound)
-{
-    return bound->network;
 }
 
 const ebm_params *ebm_bound_params(const ebm_bound *bound)
@@ -83,15 +101,14 @@ static ebm_ref build(const void *context, const ebm_scope *scope, ebm_graph *gra
     for (int64_t k = 0; k < params.n; k++)
         refs[k] = ebm_graph_capture(graph, ebm_state_tensor(bound->state, (int32_t)k));
     ebm_scope own = {&params, graph, refs};
-    ebm_energy energy = ebm_network_energy(bound->network);
-    ebm_ref e = ebm_energy_build(&energy, &own, graph, x);
+    ebm_ref e = ebm_energy_build(&bound->energy, &own, graph, x);
     ebm__free(refs);
     return e;
 }
 
 ebm_energy ebm_bound_energy(const ebm_bound *bound)
 {
-    ebm_energy energy = ebm_network_energy(bound->network);
+    ebm_energy energy = bound->energy;
     energy.build = build;
     energy.context = bound;
     return energy;

@@ -15,9 +15,13 @@ typedef struct ebm_bound ebm_bound;
  * of rows of this shape, NOMEM. */
 ebm_status ebm_bound_new(ebm_bound **out, const ebm_network *network, const ebm_shape *row,
                          ebm_dtype dtype, const ebm_device *device, const uint32_t key[2]);
+/* The same for any energy that asks its scope for parameters; its context is the caller's, and
+ * outlives the bound network. */
+ebm_status ebm_bound_new_energy(ebm_bound **out, const ebm_energy *energy, const ebm_shape *row,
+                                ebm_dtype dtype, const ebm_device *device, const uint32_t key[2]);
 void ebm_bound_free(ebm_bound *bound); /* NULL is fine */
 
-const ebm_network *ebm_bound_network(const ebm_bound *bound); /* all borrowed */
+/* Borrowed. */
 const ebm_params *ebm_bound_params(const ebm_bound *bound);
 const ebm_shape *ebm_bound_row(const ebm_bound *bound);
 ebm_state *ebm_bound_state(ebm_bound *bound); /* arrays "params.<name>" */

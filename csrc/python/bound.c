@@ -133,10 +133,35 @@ static ebm_bound *bound_of(PyObject *self)
     return ((ebm_py_bound *)self)->bound;
 }
 
+static int bound_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return ebm__py_function_traverse(&((ebm_py_bound *)self)->function, visit, arg);
+}
+
 static void bound_dealloc(PyObject *self)
 {
+    PyObject_GC_UnTrack(self);
     ebm_bound_free(bound_of(self));
+    ebm__py_function_fini(&((ebm_py_bound *)self)->function);
     ebm__py_free(self);
+}
+
+/* A network of C, or a function. */
+static int make_bound(ebm_py_bound *self, PyObject *pair, const ebm_shape *row, ebm_dtype dtype,
+                      const uint32_t key[2])
+{
+    PyObject *object = (PyObject *)self;
+    const ebm_device *device = ebm_device_cpu();
+    int is_function = ebm__py_function(&self->function, object, pair, dtype);
+    ebm_network *network = is_function == 0 ? ebm__py_network(object, pair) : NULL;
+    if (is_function < 0 || (!is_function && !network)) return -1;
+    ebm_status status = network ? ebm_bound_new(&self->bound, network, row, dtype, device, key)
+                                : ebm_bound_new_energy(&self->bound, &self->function.energy,
+                                                       row, dtype, device, key);
+    ebm_network_free(network);
+    if (status != EBM_OK) ebm__py_raise(object, status);
+    return status == EBM_OK ? 0 : -1;
 }
 
 static PyObject *bound_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
@@ -156,14 +181,7 @@ static PyObject *bound_new(PyTypeObject *type, PyObject *args, PyObject *keyword
         return NULL;
     PyObject *self = type->tp_alloc(type, 0);
     if (!self) return NULL;
-    ebm_network *network = ebm__py_network(self, pair);
-    if (!network) goto failed;
-    ebm_status status = ebm_bound_new(&((ebm_py_bound *)self)->bound, network, &row, dtype,
-                                      ebm_device_cpu(), key);
-    ebm_network_free(network);
-    if (status == EBM_OK) return self;
-    ebm__py_raise(self, status);
-failed:
+    if (make_bound((ebm_py_bound *)self, pair, &row, dtype, key) == 0) return self;
     Py_DECREF(self);
     return NULL;
 }
@@ -247,6 +265,7 @@ static PyMethodDef methods[] = {
 static PyType_Slot slots[] = {
     EBM_PY_SLOT(Py_tp_new, bound_new),
     EBM_PY_SLOT(Py_tp_dealloc, bound_dealloc),
+    EBM_PY_SLOT(Py_tp_traverse, bound_traverse),
     {Py_tp_doc,
      "Bound(network, shape, dtype, key)\n--\n\n"
      "A network (kind, options) bound to the shape of a row, with arrays of its own."},
@@ -257,7 +276,7 @@ static PyType_Slot slots[] = {
 static PyType_Spec spec = {
     .name = "ebmlib._core.Bound",
     .basicsize = sizeof(ebm_py_bound),
-    .flags = Py_TPFLAGS_DEFAULT,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .slots = slots,
 };
 

@@ -3,10 +3,11 @@
 #define EBM_PYTHON_BOUND_H
 
 #include "networks/bound.h"
-#include "python/energy.h"
+#include "python/scope.h"
 
 typedef struct ebm_py_bound {
     PyObject_HEAD ebm_bound *bound;
+    ebm_py_function function; /* empty for a network of C */
 } ebm_py_bound;
 
 /* A Bound or a Python function as an energy, for as long as a graph is built.  `function` is

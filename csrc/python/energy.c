@@ -3,6 +3,7 @@
 #include "python/convert.h"
 #include "python/error.h"
 #include "python/graph.h"
+#include "python/scope.h"
 
 int ebm__py_energy_init(ebm_py_energy *energy, PyObject *self, PyObject *function, ebm_dtype dtype)
 {
@@ -36,37 +37,59 @@ static PyObject *call_traced(const ebm_py_energy *energy, PyObject *graph, PyObj
     return result;
 }
 
-static PyObject *as_nodes(PyObject *graph, const ebm_ref *refs, int32_t n)
+/* The arguments of the call: the scope, if there is one, then the nodes. */
+static PyObject *as_arguments(PyObject *graph, PyObject *scope, const ebm_ref *refs, int32_t n)
 {
-    PyObject *nodes = PyTuple_New(n);
-    for (int32_t i = 0; nodes && i < n; i++) {
+    int32_t first = scope ? 1 : 0;
+    PyObject *arguments = PyTuple_New(first + n);
+    if (arguments && scope) PyTuple_SET_ITEM(arguments, 0, Py_NewRef(scope));
+    for (int32_t i = 0; arguments && i < n; i++) {
         PyObject *node = ebm__py_node_new((ebm_py_graph *)graph, refs[i], false);
         if (node)
-            PyTuple_SET_ITEM(nodes, i, node);
+            PyTuple_SET_ITEM(arguments, first + i, node);
         else
-            Py_CLEAR(nodes);
+            Py_CLEAR(arguments);
     }
-    return nodes;
+    return arguments;
+}
+
+static ebm_ref call_lent(const ebm_py_energy *energy, const ebm_scope *scope, PyObject *lent,
+                         const ebm_ref *args, int32_t n_args)
+{
+    ebm_ref ref = EBM_POISON;
+    ebm_py_state *state = PyModule_GetState(energy->module);
+    PyObject *asked = scope ? ebm__py_scope_lend((ebm_py_graph *)lent, scope) : NULL;
+    if (scope && !asked) return EBM_POISON;
+    PyObject *arguments = as_arguments(lent, asked, args, n_args);
+    PyObject *result = arguments ? call_traced(energy, lent, arguments) : NULL;
+    if (result) ref = ebm__py_ref(state, result, (ebm_py_graph *)lent);
+    Py_XDECREF(result);
+    Py_XDECREF(arguments);
+    if (asked) ebm__py_scope_detach(asked);
+    Py_XDECREF(asked);
+    return ref;
+}
+
+ebm_ref ebm__py_energy_call(const ebm_py_energy *energy, const ebm_scope *scope,
+                            ebm_graph *graph, const ebm_ref *args, int32_t n_args)
+{
+    for (int32_t i = 0; i < n_args; i++)
+        if (args[i] == EBM_POISON) return EBM_POISON;
+    ebm_ref ref = EBM_POISON;
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyObject *lent = ebm__py_graph_lend(energy->module, graph);
+    if (lent) {
+        ref = call_lent(energy, scope, lent, args, n_args);
+        ebm__py_graph_detach(lent);
+        Py_DECREF(lent);
+    }
+    PyGILState_Release(gil);
+    if (ref == EBM_POISON)
+        ebm_graph_fail(graph, EBM_CANCELLED, "energy: the Python function raised an exception");
+    return ref;
 }
 
 ebm_ref ebm__py_energy_build(void *context, ebm_graph *graph, const ebm_ref *args, int32_t n_args)
 {
-    const ebm_py_energy *energy = context;
-    for (int32_t i = 0; i < n_args; i++)
-        if (args[i] == EBM_POISON) return EBM_POISON;
-    ebm_ref ref = EBM_POISON;
-    PyObject *lent = ebm__py_graph_lend(energy->module, graph);
-    if (lent) {
-        PyObject *nodes = as_nodes(lent, args, n_args);
-        PyObject *result = nodes ? call_traced(energy, lent, nodes) : NULL;
-        ebm_py_state *state = PyModule_GetState(energy->module);
-        if (result) ref = ebm__py_ref(state, result, (ebm_py_graph *)lent);
-        Py_XDECREF(result);
-        Py_XDECREF(nodes);
-        ebm__py_graph_detach(lent);
-        Py_DECREF(lent);
-    }
-    if (ref == EBM_POISON)
-        ebm_graph_fail(graph, EBM_CANCELLED, "energy: the Python function raised an exception");
-    return ref;
+    return ebm__py_energy_call(context, NULL, graph, args, n_args);
 }

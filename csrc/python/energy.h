@@ -6,7 +6,7 @@
 #ifndef EBM_PYTHON_ENERGY_H
 #define EBM_PYTHON_ENERGY_H
 
-#include "graph/graph.h"
+#include "networks/energy.h"
 #include "python/module.h"
 
 typedef struct ebm_py_energy {
@@ -26,5 +26,10 @@ void ebm__py_energy_fini(ebm_py_energy *energy);
  * can be a callback. */
 ebm_ref ebm__py_energy_build(void *context, ebm_graph *graph, const ebm_ref *args,
                              int32_t n_args);
+
+/* The same for a function of (scope, *args), which asks its scope for parameters; a NULL scope
+ * is left out.  Takes the GIL itself. */
+ebm_ref ebm__py_energy_call(const ebm_py_energy *energy, const ebm_scope *scope,
+                            ebm_graph *graph, const ebm_ref *args, int32_t n_args);
 
 #endif

@@ -2,6 +2,7 @@
 #include "python/graph.h"
 
 #include "base/alloc.h"
+#include "graph/rules.h"
 #include "python/convert.h"
 #include "python/error.h"
 
@@ -288,6 +289,61 @@ static PyObject *graph_parse(PyObject *type, PyObject *argument)
     return Py_BuildValue("NN", self, nodes);
 }
 
+/* Refs of `given` for the inputs of `source`, in a new map of its refs; NULL with an
+ * exception. */
+static ebm_ref *map_inputs(ebm_py_state *state, ebm_py_graph *self, const ebm_graph *source,
+                           PyObject *given)
+{
+    ebm_ref *refs = NULL, *map = NULL;
+    int32_t n = ebm_graph_n_inputs(source), got = ebm__py_refs(state, given, self, &refs);
+    if (got >= 0 && got != n)
+        PyErr_Format(PyExc_ValueError, "inline: got %d nodes for %d inputs", (int)got, (int)n);
+    if (got == n && !(map = ebm__alloc((size_t)ebm_graph_count(source), sizeof *map)))
+        PyErr_NoMemory();
+    for (int32_t k = 0; map && k < n; k++) {
+        ebm_ref input = ebm_graph_input_ref(source, k);
+        ebm_shape wanted = ebm_ref_shape(source, input),
+                  shape = ebm_ref_shape(self->graph, refs[k]);
+        map[input] = refs[k];
+        if (ebm_ref_dtype(source, input) == ebm_ref_dtype(self->graph, refs[k]) &&
+            ebm_shape_equal(&shape, &wanted))
+            continue;
+        char had[128], text[128];
+        ebm__py_raise((PyObject *)self,
+                      ebm_fail(EBM_SHAPE, "inline: input %d: got %s %s, expected %s %s", (int)k,
+                               ebm_dtype_name(ebm_ref_dtype(self->graph, refs[k])),
+                               ebm_shape_text(&shape, had, sizeof had),
+                               ebm_dtype_name(ebm_ref_dtype(source, input)),
+                               ebm_shape_text(&wanted, text, sizeof text)));
+        ebm__free(map);
+        map = NULL;
+    }
+    ebm__free(refs);
+    return map;
+}
+
+static PyObject *graph_inline(PyObject *object, PyObject *const *args, Py_ssize_t n)
+{
+    ebm_py_graph *self = (ebm_py_graph *)object;
+    ebm_py_state *state = enter(object, n, 3, "inline");
+    ebm_py_graph *source = state ? ebm__py_graph_get(state, args[0]) : NULL;
+    if (!source) return NULL;
+    PyObject *list = NULL;
+    ebm_ref *outs = NULL, *results = NULL, *map = NULL;
+    int32_t n_out = ebm__py_refs(state, args[1], source, &outs);
+    if (n_out >= 0) map = map_inputs(state, self, source->graph, args[2]);
+    if (map && !(results = ebm__alloc((size_t)n_out, sizeof *results))) PyErr_NoMemory();
+    if (results) {
+        ebm__graph_inline(self->graph, source->graph, map, outs, n_out, results);
+        if (ebm__py_check_graph(object, self->graph) == 0)
+            list = node_list(self, results, n_out);
+    }
+    ebm__free(outs);
+    ebm__free(map);
+    ebm__free(results);
+    return list;
+}
+
 static PyObject *graph_verify(PyObject *self, PyObject *unused)
 {
     (void)unused;
@@ -360,6 +416,9 @@ static PyMethodDef methods[] = {
     {"print", graph_print, METH_O, "print($self, outs, /)\n--\n\nThe text of what outs need."},
     {"parse", graph_parse, METH_O | METH_CLASS,
      "parse($type, text, /)\n--\n\n(graph, outs) from what print gave."},
+    {"inline", EBM_PY_METHOD(graph_inline), METH_FASTCALL,
+     "inline($self, source, outs, inputs, /)\n--\n\n"
+     "Outs of another graph, copied into this one around the nodes given for its inputs."},
     {"verify", graph_verify, METH_NOARGS, "verify($self, /)\n--\n\nCheck every node again."},
     {0},
 };

@@ -37,6 +37,7 @@
     X(profile)          \
     X(testing)          \
     X(options)          \
+    X(scope)            \
     X(bound)            \
     X(chain)            \
     X(trainer)
@@ -47,6 +48,7 @@
     X(node)             \
     X(plan)             \
     X(profile)          \
+    X(scope)            \
     X(bound)            \
     X(chain)            \
     X(trainer)

@@ -13,15 +13,26 @@
 
 typedef struct ebm_py_trainer {
     PyObject_HEAD ebm_trainer *trainer;
-    ebm_trainer_spec spec; /* its pointers are gone after the constructor */
-    PyObject *data;        /* the array that is fed; strong */
+    ebm_trainer_spec spec;    /* its pointers are gone after the constructor */
+    ebm_py_function function; /* empty for a network of C */
+    PyObject *data;           /* the array that is fed; strong */
     bool busy;
 } ebm_py_trainer;
+
+static int trainer_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    ebm_py_trainer *self = (ebm_py_trainer *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->data);
+    return ebm__py_function_traverse(&self->function, visit, arg);
+}
 
 static void trainer_dealloc(PyObject *object)
 {
     ebm_py_trainer *self = (ebm_py_trainer *)object;
+    PyObject_GC_UnTrack(object);
     ebm_trainer_free(self->trainer);
+    ebm__py_function_fini(&self->function);
     Py_XDECREF(self->data);
     ebm__py_free(object);
 }
@@ -91,11 +102,13 @@ static int make_trainer(ebm_py_trainer *self, PyObject *network, PyObject *estim
         goto done;
     if (find_kinds(object, &self->spec, &p, estimator, optimizer) < 0) goto done;
     if (find_schedule(object, &self->spec, &p, schedule) < 0) goto done;
-    p.network = ebm__py_network(object, network);
-    if (!p.network) goto done;
+    int is_function = ebm__py_function(&self->function, object, network, self->spec.dtype);
+    if (is_function == 0) p.network = ebm__py_network(object, network);
+    if (is_function < 0 || (!is_function && !p.network)) goto done;
     if (sampler != Py_None) p.sampler = ebm__py_sampler(object, sampler);
     if (sampler != Py_None && !p.sampler) goto done;
     self->spec.network = p.network;
+    self->spec.energy = &self->function.energy;
     self->spec.sampler = p.sampler;
     EBM_PY_TRY_TO(object, ebm_trainer_new(&self->trainer, &self->spec), done);
     result = 0;
@@ -302,6 +315,7 @@ static PyMethodDef methods[] = {
 static PyType_Slot slots[] = {
     EBM_PY_SLOT(Py_tp_new, trainer_new),
     EBM_PY_SLOT(Py_tp_dealloc, trainer_dealloc),
+    EBM_PY_SLOT(Py_tp_traverse, trainer_traverse),
     {Py_tp_doc,
      "Trainer(network, estimator, optimizer, sampler, training, shape, dtype, key, "
      "schedule=None)\n--\n\n"
@@ -314,7 +328,7 @@ static PyType_Slot slots[] = {
 static PyType_Spec spec = {
     .name = "ebmlib._core.Trainer",
     .basicsize = sizeof(ebm_py_trainer),
-    .flags = Py_TPFLAGS_DEFAULT,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .slots = slots,
 };
 

@@ -33,6 +33,7 @@ typedef struct set_up {
     ebm_sampler *sampler;
     ebm_pcd_options options;
     ebm_trainer *trainer;
+    const ebm_energy *energy; /* instead of the network, if it is not NULL */
 } set_up;
 
 static ebm_status make_parts(set_up *s)
@@ -51,7 +52,8 @@ static ebm_status make_parts(set_up *s)
 static ebm_status make_trainer(set_up *s, double rate, ebm_dtype dtype)
 {
     ebm_trainer_spec spec = {
-        .network = s->network,
+        .network = s->energy ? NULL : s->network,
+        .energy = s->energy,
         .estimator = ebm_estimator_find("pcd"),
         .estimator_options = &s->options,
         .optimizer = ebm_optimizer_find("adam"),
@@ -495,4 +497,43 @@ TEST(bound_network_runs_and_is_checked)
     CHECK_OK(ebm_bound_new(&bound, network, &images, EBM_F32, ebm_device_cpu(), key));
     ebm_bound_free(bound);
     ebm_network_free(network);
+}
+
+TEST(bound_energy_of_the_caller_equals_the_network)
+{
+    ebm_network *network = NULL;
+    ebm_bound *bound[2] = {0};
+    ebm_shape row = EBM_DIMS(3);
+    uint32_t key[2] = {1, 1};
+    double x[9], e[2][3];
+    for (int i = 0; i < 9; i++) x[i] = 0.3 * i - 1;
+    CHECK_OK(ebm_network_new(&network, ebm_network_find("mlp"), NULL));
+    ebm_energy energy = ebm_network_energy(network);
+    CHECK_OK(ebm_bound_new(&bound[0], network, &row, EBM_F64, ebm_device_cpu(), key));
+    CHECK_OK(ebm_bound_new_energy(&bound[1], &energy, &row, EBM_F64, ebm_device_cpu(), key));
+    for (int k = 0; k < 2; k++) CHECK_OK(ebm_bound_run(bound[k], x, 3, e[k], NULL));
+    CHECK(memcmp(e[0], e[1], sizeof e[0]) == 0);
+    for (int k = 0; k < 2; k++) ebm_bound_free(bound[k]);
+    ebm_network_free(network);
+}
+
+TEST(trainer_takes_an_energy_of_the_caller)
+{
+    float data[ROWS * WIDTH], w[2][WIDTH * 8];
+    ebm_rows rows = rows_of(data);
+    fill_rows(data);
+    for (int k = 0; k < 2; k++) {
+        set_up s = {0};
+        CHECK_OK(make_parts(&s));
+        ebm_energy energy = ebm_network_energy(s.network);
+        if (k == 1) s.energy = &energy;
+        CHECK_OK(make_trainer(&s, 1e-3, EBM_F32));
+        CHECK_OK(ebm_trainer_feed(s.trainer, &rows));
+        CHECK_OK(ebm_trainer_run(s.trainer, 5, NULL));
+        const ebm_tensor *trained = ebm_state_get(ebm_trainer_state(s.trainer), "params.l0.w");
+        CHECK(ebm_tensor_bytes(trained) == sizeof w[k]);
+        memcpy(w[k], trained->data, sizeof w[k]);
+        tear_down(&s);
+    }
+    CHECK(memcmp(w[0], w[1], sizeof w[0]) == 0);
 }

@@ -18,6 +18,7 @@ from ebmlib import (
     diagnosis,
     errors,
     estimators,
+    layers,
     networks,
     samplers,
     schedules,
@@ -76,9 +77,22 @@ def estimator(cls):
 
 
 # Examples of each class; a class that is not here is made without arguments.
+def quadratic(p, x):
+    return 0.5 * np.sum((x - p["mean"]) ** 2, axis=1)
+
+
+def function_network():
+    return networks.Function(quadratic, {"mean": np.ones(2)})
+
+
 EXAMPLES = {
     ebm.Array: [],  # see below
-    networks.BoundNetwork: [lambda: networks.MLP((3,)).bind(2, random_state=0)],
+    networks.BoundNetwork: [
+        lambda: networks.MLP((3,)).bind(2, random_state=0),
+        lambda: function_network().bind(2, random_state=0),
+    ],
+    networks.Function: [lambda: function_network()],
+    layers.Scope: [],  # lives while a network is traced
     samplers.ChainState: [chain_state],
     samplers.ReplayBuffer: [samplers.ReplayBuffer, used_buffer],
     samplers.Langevin: [lambda: samplers.Langevin(clip=(-1, 1))],

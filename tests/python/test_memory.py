@@ -73,7 +73,8 @@ def test_the_limit_of_these_tests_is_felt(tmp_path):
 
 @needs_proc
 def test_training_reads_rows_where_they_lie(tmp_path):
-    # 8 GiB of bytes: images 64 x 64.  The permutation takes 12 bytes a row, 24 MiB.
+    # 8 GiB of bytes: images 64 x 64.  The permutation takes 12 bytes a row, 24 MiB, which
+    # come and go.
     shape = (1 << 21, 64 * 64)
     sparse_file(tmp_path / "rows", shape, "u1")
     script = f"""
@@ -83,7 +84,7 @@ def test_training_reads_rows_where_they_lie(tmp_path):
         est.fit(x)
         after_fit = anonymous()
         est.partial_fit(x, n_steps=20)
-        print(est.n_steps_, anonymous() - after_fit < 1 << 20)
+        print(est.n_steps_, anonymous() - after_fit < 64 << 20)
         e = est.energy(x[:100_000])  # 0.4 GB, as f32 1.6 GB
         print(e.shape, np.ptp(e) == 0)
         print(est.sample(3, init=x[:3]).shape)

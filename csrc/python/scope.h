@@ -1,0 +1,28 @@
+/* scope.h - the scope of parameters as a Python object, and Python functions as networks.
+ *
+ * A network written in Python is a function of (scope, x) that asks the scope for each parameter
+ * by name, shape and initialiser, as the networks of C do (networks/scope.h). */
+#ifndef EBM_PYTHON_SCOPE_H
+#define EBM_PYTHON_SCOPE_H
+
+#include "python/energy.h"
+#include "python/graph.h"
+
+/* A Scope over a C scope for the length of a call; detach it when that ends. */
+PyObject *ebm__py_scope_lend(ebm_py_graph *graph, const ebm_scope *scope);
+void ebm__py_scope_detach(PyObject *scope);
+
+/* A network that is a Python function; it stays where it is: the energy points at it. */
+typedef struct ebm_py_function {
+    ebm_py_energy call; /* function(scope, x) */
+    PyObject *name;     /* strong; for messages */
+    ebm_energy energy;
+} ebm_py_function;
+
+/* 1 if `pair` is ("function", {"build", "name", "rows_independent"}), and then `out` is set; 0
+ * if it is of another kind. */
+int ebm__py_function(ebm_py_function *out, PyObject *self, PyObject *pair, ebm_dtype dtype);
+void ebm__py_function_fini(ebm_py_function *function);
+int ebm__py_function_traverse(ebm_py_function *function, visitproc visit, void *arg);
+
+#endif

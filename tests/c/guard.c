@@ -1,0 +1,208 @@
+/* guard.c - see guard.h. */
+#include "guard.h"
+
+#include "runner.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define HAVE_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAVE_ASAN 1
+#endif
+#endif
+#if defined(HAVE_ASAN)
+#include <sanitizer/asan_interface.h>
+#define CLOSE(at, bytes) __asan_poison_memory_region(at, bytes)
+#define OPEN(at, bytes) __asan_unpoison_memory_region(at, bytes)
+#else
+#define CLOSE(at, bytes) ((void)(at), (void)(bytes))
+#define OPEN(at, bytes) ((void)(at), (void)(bytes))
+#endif
+
+enum { MAX_BLOCKS = 256, ZONE = 64, ZONE_BYTE = 0xA5 };
+
+/* `all` is zone, data, zone; `copy` is what it should be. */
+typedef struct guarded {
+    char *data, *all, *copy;
+    size_t bytes;
+} guarded;
+
+typedef struct range {
+    char *first;
+    size_t bytes;
+} range;
+
+static guarded blocks[MAX_BLOCKS];
+static int n_blocks;
+static char damage[256];
+static bool damaged;
+static int64_t counts[EBM_OP_COUNT][EBM_DTYPE_COUNT];
+static guard_kernel *kernels;
+
+/* ---- blocks ------------------------------------------------------------------------------ */
+
+static size_t all_bytes(const guarded *b)
+{
+    return b->bytes + 2 * ZONE;
+}
+
+static guarded *find(const void *data)
+{
+    for (int k = 0; k < n_blocks; k++)
+        if (blocks[k].data == data) return &blocks[k];
+    return NULL;
+}
+
+void *guard_alloc(size_t bytes)
+{
+    CHECK(n_blocks < MAX_BLOCKS);
+    guarded *b = &blocks[n_blocks++];
+    b->bytes = bytes;
+    size_t room = (all_bytes(b) + ZONE - 1) / ZONE * ZONE;
+    b->all = aligned_alloc(ZONE, room);
+    b->copy = malloc(all_bytes(b));
+    CHECK(b->all && b->copy);
+    b->data = b->all + ZONE;
+    memset(b->all, ZONE_BYTE, room);
+    memset(b->data, 0, bytes);
+    memcpy(b->copy, b->all, all_bytes(b));
+    return b->data;
+}
+
+void guard_written(void *block)
+{
+    guarded *b = find(block);
+    CHECK(b != NULL);
+    memcpy(b->copy + ZONE, b->data, b->bytes);
+}
+
+/* What is wrong with a block is noted once, and mended. */
+static void inspect(guarded *b, const char *who)
+{
+    if (memcmp(b->all, b->copy, all_bytes(b)) == 0) return;
+    size_t at = 0;
+    while (b->all[at] == b->copy[at]) at++;
+    if (!damaged)
+        snprintf(damage, sizeof damage, "%s wrote byte %lld of a block of %zu bytes", who,
+                 (long long)at - ZONE, b->bytes);
+    damaged = true;
+    memcpy(b->all, b->copy, all_bytes(b));
+}
+
+void guard_free(void *block)
+{
+    guarded *b = find(block);
+    if (!block) return;
+    CHECK(b != NULL);
+    inspect(b, "something between the kernels");
+    free(b->all);
+    free(b->copy);
+    *b = blocks[--n_blocks];
+}
+
+const char *guard_damage(void)
+{
+    bool was = damaged;
+    damaged = false;
+    return was ? damage : NULL;
+}
+
+/* ---- kernels ----------------------------------------------------------------------------- */
+
+static range range_of(const ebm_view *view)
+{
+    int64_t low = 0, high = 1, size = (int64_t)ebm_dtype_size((ebm_dtype)view->dtype);
+    for (int k = 0; k < view->rank; k++) {
+        if (view->shape[k] == 0) return (range){view->data, 0};
+        int64_t reach = (view->shape[k] - 1) * view->stride[k];
+        *(reach < 0 ? &low : &high) += reach;
+    }
+    return (range){(char *)view->data + low * size, (size_t)((high - low) * size)};
+}
+
+/* The part of a range that lies in a block goes to the copy: it may be written. */
+static void allow(const range *r)
+{
+    for (int k = 0; k < n_blocks && r->bytes > 0; k++) {
+        guarded *b = &blocks[k];
+        if (r->first < b->data || r->first >= b->data + b->bytes) continue;
+        size_t at = (size_t)(r->first - b->all), end = (size_t)(b->data + b->bytes - b->all);
+        size_t bytes = r->bytes < end - at ? r->bytes : end - at;
+        memcpy(b->copy + at, b->all + at, bytes);
+    }
+}
+
+static void count(const ebm_kernel_args *args)
+{
+    if (args->op != EBM_OP_REGION) {
+        const ebm_view *view = args->n_in > 0 ? &args->in[0] : &args->out[0];
+        counts[args->op][view->dtype]++;
+    } else {
+        for (int32_t k = 0; k < args->region->n_instr; k++)
+            counts[args->region->instr[k].op][args->region->instr[k].dtype]++;
+    }
+}
+
+static ebm_status guard_run(const ebm_device *device, const ebm_kernel_args *args)
+{
+    const ebm_device *cpu = ebm_device_cpu();
+    range scratch = {args->scratch, args->scratch ? cpu->scratch(cpu, args) : 0};
+    (void)device;
+    count(args);
+    for (int k = 0; k < n_blocks; k++) CLOSE(blocks[k].all, all_bytes(&blocks[k]));
+    for (int32_t k = 0; k < args->n_in + args->n_out; k++) {
+        range r = range_of(k < args->n_in ? &args->in[k] : &args->out[k - args->n_in]);
+        OPEN(r.first, r.bytes);
+    }
+    OPEN(scratch.first, scratch.bytes);
+    ebm_status status = (kernels ? kernels : cpu->run)(cpu, args);
+    for (int k = 0; k < n_blocks; k++) OPEN(blocks[k].all, all_bytes(&blocks[k]));
+    for (int32_t k = 0; k < args->n_out; k++) {
+        range r = range_of(&args->out[k]);
+        allow(&r);
+    }
+    allow(&scratch);
+    const char *name = args->op == EBM_OP_REGION ? "region" : ebm_op_get((ebm_op)args->op)->name;
+    for (int k = 0; k < n_blocks; k++) inspect(&blocks[k], name);
+    return status;
+}
+
+/* ---- the device -------------------------------------------------------------------------- */
+
+static ebm_status device_alloc(const ebm_device *device, void **out, size_t bytes)
+{
+    (void)device;
+    *out = guard_alloc(bytes);
+    return EBM_OK;
+}
+
+static void device_free(const ebm_device *device, void *data)
+{
+    (void)device;
+    guard_free(data);
+}
+
+const ebm_device *guard_device(void)
+{
+    static ebm_device guard;
+    guard = *ebm_device_cpu();
+    guard.name = "guard";
+    guard.alloc = device_alloc;
+    guard.free = device_free;
+    guard.run = guard_run;
+    return &guard;
+}
+
+int64_t guard_count(ebm_op op, ebm_dtype dtype)
+{
+    return counts[op][dtype];
+}
+
+void guard_replace_kernels(guard_kernel *run)
+{
+    kernels = run;
+}

@@ -1,0 +1,32 @@
+/* guard.h - a device for tests that watches what kernels touch.
+ *
+ * It is the CPU, whose blocks of memory stand between red zones.  While a kernel runs, all of the
+ * blocks but its operands and its scratch is closed: what it may not write is compared with a copy
+ * afterwards, and under AddressSanitizer an access is an error at once.  So one byte beyond an
+ * operand is found, also where the arena goes on behind it.  For one thread of the test at a
+ * time; kernels may use the pool. */
+#ifndef EBM_TESTS_GUARD_H
+#define EBM_TESTS_GUARD_H
+
+#include "graph/graph.h"
+#include "tensor/device.h"
+
+const ebm_device *guard_device(void);
+
+/* A watched block, zeroed, which ends with its last byte: for inputs and outputs. */
+void *guard_alloc(size_t bytes);
+void guard_free(void *block); /* NULL is fine */
+/* Tells that the test itself has written to a block. */
+void guard_written(void *block);
+
+/* The first damage since the last call, or NULL; borrowed. */
+const char *guard_damage(void);
+
+/* Kernels run so far that did an op (regions: an instruction) on elements of a type. */
+int64_t guard_count(ebm_op op, ebm_dtype dtype);
+
+/* What runs in place of the CPU's kernels; NULL: these again. */
+typedef ebm_status guard_kernel(const ebm_device *device, const ebm_kernel_args *args);
+void guard_replace_kernels(guard_kernel *run);
+
+#endif

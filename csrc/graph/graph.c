@@ -336,7 +336,8 @@ ebm_status ebm__infer(const ebm_graph *graph, ebm_op op, const ebm_ref *in, int3
                         n_in, info->n_in);
     ebm_candidate candidate = {
         .graph = graph, .op = op, .in = in, .n_in = n_in, .attr = attr, .n_attr = n_attr};
-    return by_family[info->family](&candidate, dtype, shape);
+    EBM_TRY(by_family[info->family](&candidate, dtype, shape));
+    return ebm_shape_check(shape, info->name);
 }
 
 /* ---- inputs ------------------------------------------------------------------------------------ */
@@ -368,14 +369,7 @@ static ebm_status check_input(ebm_dtype dtype, const ebm_shape *shape)
     if (shape->rank < 0 || shape->rank > EBM_MAX_RANK)
         return ebm_fail(EBM_SHAPE, "input: rank: got %d, expected at most %d", shape->rank,
                         EBM_MAX_RANK);
-    int64_t size = 1;
-    for (int32_t i = 0; i < shape->rank; i++)
-        if (shape->dim[i] < 0 || __builtin_mul_overflow(size, shape->dim[i], &size)) {
-            char text[128];
-            return ebm_fail(EBM_SHAPE, "input: impossible shape %s",
-                            ebm_shape_text(shape, text, sizeof text));
-        }
-    return EBM_OK;
+    return ebm_shape_check(shape, "input");
 }
 
 ebm_ref ebm_graph_input(ebm_graph *graph, const char *name, ebm_dtype dtype,

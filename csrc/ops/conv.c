@@ -16,6 +16,9 @@ static int64_t extent(int64_t size, int64_t kernel, int64_t stride, int64_t befo
     return span < 0 ? -1 : span / stride + 1;
 }
 
+/* Words beyond MOST would let extents overflow. */
+enum { MOST = 1 << 20 };
+
 static ebm_status check_geometry(const ebm_candidate *c)
 {
     EBM_CHECK(c->n_attr == EBM_CONV_ATTRS);
@@ -24,10 +27,12 @@ static ebm_status check_geometry(const ebm_candidate *c)
                 a[EBM_CONV_DILATION_H] > 0 && a[EBM_CONV_DILATION_W] > 0 &&
                 a[EBM_CONV_GROUPS] > 0;
     for (int i = EBM_CONV_TOP; i <= EBM_CONV_RIGHT; i++) good = good && a[i] >= 0;
+    for (int i = 0; i < EBM_CONV_ATTRS; i++) good = good && a[i] <= MOST;
     return good ? EBM_OK
                 : ebm_fail(EBM_VALUE,
-                           "%s: expected stride, dilation, groups > 0 and padding >= 0",
-                           ebm_op_get(c->op)->name);
+                           "%s: expected stride, dilation, groups > 0, padding >= 0, "
+                           "and all at most %d",
+                           ebm_op_get(c->op)->name, MOST);
 }
 
 static ebm_status misfit(const ebm_candidate *c, const char *what)

@@ -36,10 +36,12 @@ static ebm_status replace_axis(const ebm_candidate *c, ebm_shape *shape, int64_t
 
 static ebm_status infer_scatter_add(const ebm_candidate *c, ebm_shape *shape, const ebm_shape *idx)
 {
-    EBM_CHECK(c->n_attr == 2 && c->attr[0] >= 0 && c->attr[1] >= 0);
+    EBM_CHECK(c->n_attr == 2);
     ebm_shape v = *shape;
     int64_t axis = c->attr[0];
-    EBM_CHECK(axis + idx->rank <= v.rank);
+    if (axis < 0 || axis > v.rank - idx->rank || c->attr[1] < 0)
+        return ebm_fail(EBM_INDEX, "scatter_add: %d axes at axis %lld of %d, into size %lld",
+                        idx->rank, (long long)axis, v.rank, (long long)c->attr[1]);
     for (int32_t i = 0; i < idx->rank; i++)
         if (v.dim[axis + i] != idx->dim[i]) return misfit(c, &v, idx);
     shape->rank = v.rank - idx->rank + 1;
@@ -73,7 +75,7 @@ static ebm_status infer_window_argmax(const ebm_candidate *c, ebm_dtype *dtype, 
     *dtype = EBM_I32;
     for (int i = 0; i < 2; i++) {
         int64_t size = c->attr[i], stride = c->attr[2 + i], pad = c->attr[4 + i];
-        if (size < 1 || stride < 1 || pad < 0 || pad >= size)
+        if (size < 1 || size > INT32_MAX || stride < 1 || pad < 0 || pad >= size)
             return ebm_fail(EBM_VALUE,
                             "window: size %lld, stride %lld, padding %lld: "
                             "expected 0 <= padding < size and stride >= 1",

@@ -18,10 +18,25 @@ static ebm_status infer_broadcast(const ebm_candidate *c, ebm_shape *shape)
     EBM_CHECK(c->n_attr >= 1 && good_rank(c->attr[0]) && c->n_attr == 1 + c->attr[0] + x.rank);
     *shape = ebm_shape_of((int32_t)c->attr[0], c->attr + 1);
     const int64_t *axes = c->attr + 1 + shape->rank;
-    for (int32_t i = 0; i < x.rank; i++)
-        EBM_CHECK(axes[i] >= 0 && axes[i] < shape->rank && (i == 0 || axes[i] > axes[i - 1]) &&
-                  x.dim[i] == shape->dim[axes[i]]);
+    for (int32_t i = 0; i < x.rank; i++) {
+        bool there = axes[i] >= 0 && axes[i] < shape->rank && (i == 0 || axes[i] > axes[i - 1]);
+        if (there && x.dim[i] == shape->dim[axes[i]]) continue;
+        char a[128], b[128];
+        return ebm_fail(EBM_SHAPE, "broadcast: axis %d of %s as axis %lld of %s", i,
+                        ebm_shape_text(&x, a, sizeof a), (long long)axes[i],
+                        ebm_shape_text(shape, b, sizeof b));
+    }
     return EBM_OK;
+}
+
+/* `count` places from `start` by `step` lie inside an axis of `size`; none lie anywhere. */
+static bool lies_inside(int64_t start, int64_t step, int64_t count, int64_t size)
+{
+    int64_t last;
+    if (step == 0 || count < 0 || size < 0) return false;
+    if (count == 0) return true;
+    if (__builtin_mul_overflow(count - 1, step, &last)) return false;
+    return start >= 0 && start < size && last >= -start && last < size - start;
 }
 
 static ebm_status infer_reshape(const ebm_candidate *c, ebm_shape *shape)
@@ -56,10 +71,7 @@ static ebm_status infer_slice(const ebm_candidate *c, ebm_shape *shape)
     EBM_CHECK(c->n_attr == 3 * shape->rank);
     for (int32_t i = 0; i < shape->rank; i++) {
         int64_t start = c->attr[3 * i], step = c->attr[3 * i + 1], count = c->attr[3 * i + 2];
-        int64_t last = start + (count - 1) * step;
-        if (step == 0 || count < 0 ||
-            (count > 0 &&
-             (start < 0 || start >= shape->dim[i] || last < 0 || last >= shape->dim[i])))
+        if (!lies_inside(start, step, count, shape->dim[i]))
             return ebm_fail(EBM_INDEX,
                             "slice: axis %d of size %lld: start %lld, step %lld, count %lld", i,
                             (long long)shape->dim[i], (long long)start, (long long)step,
@@ -74,9 +86,8 @@ static ebm_status infer_pad(const ebm_candidate *c, ebm_shape *shape)
     EBM_CHECK(c->n_attr == 3 * shape->rank);
     for (int32_t i = 0; i < shape->rank; i++) {
         int64_t start = c->attr[3 * i], step = c->attr[3 * i + 1], size = c->attr[3 * i + 2];
-        int64_t count = shape->dim[i], last = start + (count - 1) * step;
-        if (step == 0 || size < 0 ||
-            (count > 0 && (start < 0 || start >= size || last < 0 || last >= size)))
+        int64_t count = shape->dim[i];
+        if (!lies_inside(start, step, count, size))
             return ebm_fail(EBM_INDEX,
                             "pad: axis %d: %lld values at %lld by %lld into size %lld", i,
                             (long long)count, (long long)start, (long long)step, (long long)size);
@@ -114,8 +125,9 @@ static ebm_status infer_iota(const ebm_candidate *c, ebm_dtype *dtype, ebm_shape
     *dtype = (ebm_dtype)c->attr[0];
     *shape = ebm_shape_of((int32_t)c->attr[2], c->attr + 3);
     EBM_CHECK(c->attr[1] >= 0 && c->attr[1] < shape->rank);
-    EBM_CHECK(ebm_dtype_is_float(*dtype) || *dtype == EBM_I32);
-    return EBM_OK;
+    if (ebm_dtype_is_float(*dtype) || *dtype == EBM_I32) return EBM_OK;
+    return ebm_fail(EBM_DTYPE, "iota: got element type %lld, expected a float type or i32",
+                    (long long)c->attr[0]);
 }
 
 static ebm_status infer_graft(const ebm_candidate *c, ebm_dtype dtype, const ebm_shape *shape)

@@ -60,8 +60,12 @@ static int64_t count_kernels(const ebm_plan *plan, int32_t first, int32_t end)
             n++;
         } else {
             const ebm__loop *loop = &plan->loop[~plan->step[i]];
-            n += count_kernels(plan, loop->first, loop->body) +
-                 loop->n * count_kernels(plan, loop->body, loop->end);
+            int64_t turns;
+            bool many = __builtin_mul_overflow(count_kernels(plan, loop->body, loop->end),
+                                               loop->n, &turns);
+            many |= __builtin_add_overflow(n, turns, &n);
+            many |= __builtin_add_overflow(n, count_kernels(plan, loop->first, loop->body), &n);
+            if (many) return INT64_MAX;
         }
     }
     return n;

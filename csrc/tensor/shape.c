@@ -48,6 +48,21 @@ int64_t ebm_shape_size(const ebm_shape *shape)
     return size;
 }
 
+ebm_status ebm_shape_check(const ebm_shape *shape, const char *what)
+{
+    int64_t size = 1;
+    for (int32_t i = 0; i < shape->rank; i++) {
+        int64_t dim = shape->dim[i];
+        if (dim == 0) continue;
+        if (dim < 0 || __builtin_mul_overflow(size, dim, &size) || size > INT64_C(1) << 40) {
+            char text[256];
+            return ebm_fail(EBM_SHAPE, "%s: impossible shape %s", what,
+                            ebm_shape_text(shape, text, sizeof text));
+        }
+    }
+    return EBM_OK;
+}
+
 ebm_status ebm_shape_broadcast(ebm_shape *out, const ebm_shape *a, const ebm_shape *b,
                                const char *what)
 {

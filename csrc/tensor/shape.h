@@ -25,6 +25,10 @@ ebm_shape ebm_shape_of(int32_t rank, const int64_t *dim);
 bool ebm_shape_equal(const ebm_shape *a, const ebm_shape *b);
 int64_t ebm_shape_size(const ebm_shape *shape); /* number of elements; 1 for a scalar */
 
+/* SHAPE naming `what`, unless all sizes are >= 0 and the product of those above 0, which strides
+ * are made of, is at most 2^40: then no sum of offsets or of an arena's bytes overflows. */
+ebm_status ebm_shape_check(const ebm_shape *shape, const char *what);
+
 /* NumPy's broadcast of two shapes; SHAPE error naming `what`. */
 ebm_status ebm_shape_broadcast(ebm_shape *out, const ebm_shape *a, const ebm_shape *b,
                                const char *what);

@@ -374,6 +374,7 @@ ebm_status ebm_trainer_run(ebm_trainer *trainer, int64_t n, const ebm_poll *poll
                         trainer->spec.estimator->options.owner);
     watch w = {.trainer = trainer, .poll = poll};
     ebm_poll own = {.stop = stop, .context = &w};
+    EBM_TRY(drain(trainer)); /* what a run that ran out of memory could not keep */
     EBM_TRY(check_guard(trainer));
     for (int64_t left = n, done; left > 0; left -= done) {
         int64_t room = HISTORY_CHUNK - (ebm_trainer_steps(trainer) - trainer->drained);

@@ -295,7 +295,8 @@ static bool read_repeat(reader *p, ebm_graph *g, const ebm_ref *in, int32_t n_in
     int64_t w[5]; /* n, carries, xs, ys, reverse */
     int32_t n_word, n_carry = 0, n_ys = 0;
     if (!read_words(p, w, 5, &n_word)) return false;
-    if (n_word != 5 || w[1] < 0 || w[2] < 0 || w[3] < 0 || w[1] + w[2] > n_in || w[3] > INT32_MAX)
+    bool fits = n_word == 5 && w[1] >= 0 && w[1] <= n_in && w[2] >= 0 && w[2] <= n_in - w[1];
+    if (!fits || w[3] < 0 || w[3] > (int64_t)strlen(p->at)) /* each of ys takes place below */
         return bad(p, "words of repeat do not fit");
     if (depth == MAX_DEPTH) return bad(p, "nested too deeply");
     ebm_ref *inside = ebm__alloc((size_t)(w[1] + w[2]) + 1, sizeof *inside);
@@ -339,7 +340,9 @@ static bool read_input(reader *p, ebm_graph *g, ebm_dtype dtype, const ebm_shape
         return true;
     }
     *out = ebm_graph_input_ref(g, index);
-    return *out != EBM_POISON || bad(p, "the body has fewer inputs");
+    if (*out != EBM_POISON) return true;
+    p->status = ebm_graph_status(g); /* it may not have got them */
+    return bad(p, "the body has fewer inputs");
 }
 
 static bool read_constant(reader *p, ebm_graph *g, ebm_dtype dtype, ebm_ref *out)

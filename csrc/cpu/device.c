@@ -175,11 +175,8 @@ static ebm_op_family family_of(int32_t op)
     return ebm_op_get((ebm_op)op)->family;
 }
 
-static size_t cpu_scratch(const ebm_device *device, const ebm_kernel_args *args)
+static size_t table_scratch(const ebm_cpu_table *table, const ebm_kernel_args *args)
 {
-    (void)device;
-    const ebm_cpu_table *table = NULL;
-    if (get_table(&table) != EBM_OK) return 0;
     switch (family_of(args->op)) {
     case EBM_FAMILY_ELEMENTWISE: return table->elementwise_scratch(args);
     case EBM_FAMILY_REDUCE: return table->reduce_scratch(args);
@@ -195,12 +192,35 @@ static size_t cpu_scratch(const ebm_device *device, const ebm_kernel_args *args)
     return 0;
 }
 
+/* Enough for every instruction set of the machine: a plan may run on another than it was made
+ * on. */
+static size_t cpu_scratch(const ebm_device *device, const ebm_kernel_args *args)
+{
+    (void)device;
+    size_t most = table_scratch(&table_baseline, args);
+#if defined(EBM_HAVE_X86_ISAS)
+    size_t bytes = has_avx2() ? table_scratch(&table_avx2, args) : 0;
+    if (bytes > most) most = bytes;
+    if (has_avx512()) bytes = table_scratch(&table_avx512, args);
+    if (bytes > most) most = bytes;
+#endif
+    return most;
+}
+
+/* As large as the largest: 0 if one of them takes the operand as it is. */
 static size_t cpu_packed(const ebm_device *device, const ebm_kernel_args *args)
 {
     (void)device;
-    const ebm_cpu_table *table = NULL;
-    if (args->op != EBM_OP_matmul || get_table(&table) != EBM_OK) return 0;
-    return table->matmul_packed(args);
+    if (args->op != EBM_OP_matmul) return 0;
+    size_t bytes = table_baseline.matmul_packed(args);
+#if defined(EBM_HAVE_X86_ISAS)
+    size_t avx2 = has_avx2() ? table_avx2.matmul_packed(args) : bytes;
+    size_t avx512 = has_avx512() ? table_avx512.matmul_packed(args) : bytes;
+    if (bytes == 0 || avx2 == 0 || avx512 == 0) return 0;
+    if (avx2 > bytes) bytes = avx2;
+    if (avx512 > bytes) bytes = avx512;
+#endif
+    return bytes;
 }
 
 static ebm_status cpu_run(const ebm_device *device, const ebm_kernel_args *args)

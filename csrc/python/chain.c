@@ -165,7 +165,9 @@ static PyObject *chain_call(PyObject *object, PyObject *args, PyObject *keywords
                                      "x0");
     if (x) end = ebm__py_empty(self->options.dtype, &self->options.x);
     if (end) infos = make_infos(self, legs, &run_args);
-    if (infos) {
+    if (infos && self->busy) { /* an argument's __array__ gave another thread its turn */
+        ebm__py_raise(object, ebm_fail(EBM_STATE, "chain: it is running already"));
+    } else if (infos) {
         run_args.legs = legs;
         run_args.x = PyArray_DATA(x);
         run_args.x_out = PyArray_DATA((PyArrayObject *)end);

@@ -17,6 +17,7 @@ typedef struct ebm_py_trainer {
     ebm_py_function function; /* empty for a network of C */
     PyObject *data;           /* the array that is fed; strong */
     bool busy;
+    unsigned long runner; /* the thread that runs it, while it is busy */
 } ebm_py_trainer;
 
 static int trainer_traverse(PyObject *object, visitproc visit, void *arg)
@@ -194,6 +195,7 @@ static PyObject *trainer_run(PyObject *object, PyObject *args)
     if (!PyArg_ParseTuple(args, "L|O:run", &n, &callback) || !is_idle(self)) return NULL;
     ebm_py_run run;
     self->busy = true;
+    self->runner = PyThread_get_thread_ident();
     ebm__py_run_begin(&run, callback == Py_None ? NULL : callback);
     ebm_status status = ebm_trainer_run(self->trainer, n, &run.poll);
     ebm__py_run_end(&run);
@@ -204,12 +206,15 @@ static PyObject *trainer_run(PyObject *object, PyObject *args)
 }
 
 /* metrics(first=0): {name: array of the values of the steps run by this trainer, from
- * `first`}.  Also while it runs, from the callback: rows are appended between polls only. */
+ * `first`}.  While it runs, from its callback only: rows are appended between polls. */
 static PyObject *trainer_metrics(PyObject *object, PyObject *args)
 {
-    const ebm_trainer *trainer = ((ebm_py_trainer *)object)->trainer;
+    ebm_py_trainer *self = (ebm_py_trainer *)object;
+    const ebm_trainer *trainer = self->trainer;
     long long first = 0;
     if (!PyArg_ParseTuple(args, "|L:metrics", &first)) return NULL;
+    bool inside = self->busy && self->runner == PyThread_get_thread_ident();
+    if (!inside && !is_idle(self)) return NULL;
     int64_t width = ebm_trainer_n_metrics(trainer), n = ebm_trainer_n_rows(trainer);
     first = first < 0 ? 0 : first > n ? n : first;
     ebm_shape shape = EBM_DIMS(n - first);

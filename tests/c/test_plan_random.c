@@ -24,6 +24,8 @@ typedef struct setting {
     int threads;
 } setting;
 
+static const char *run_isa; /* set between compiling and running; NULL: left as it is */
+
 /* Runs a program on copies of its inputs; out[k] is a new block.  NULL, or what went wrong. */
 static const char *run_program(const random_program *p, const setting *s, void **out)
 {
@@ -48,6 +50,7 @@ static const char *run_program(const random_program *p, const setting *s, void *
     }
     ebm_set_num_threads(s->threads);
     CHECK_OK(ebm_workspace_new(&workspace, plan));
+    if (run_isa) CHECK_OK(ebm_cpu_set_isa(run_isa));
     CHECK_OK(ebm_plan_run(workspace, in, place, NULL));
     for (int32_t k = 0; k < p->n_out; k++) {
         ebm_shape shape = ebm_plan_output_shape(plan, k);
@@ -358,6 +361,45 @@ TEST(plan_random_differences)
     seen.all = seen.finite = seen.active = 0;
     for_seeds(is_derivative, DERIVATIVES, (random_options){.tame = true, .smooth = true});
     CHECK(seen.finite > 0.9 * (double)seen.all && seen.active > 0.3 * (double)seen.all);
+}
+
+/* ---- another instruction set between compiling and running ------------------------------ */
+
+static const char *const isas[] = {"baseline", "avx2", "avx512"};
+
+/* A sum over many rows, whose parts (scratch) hang on the width of vectors. */
+static void make_products(random_program *p, int64_t columns)
+{
+    *p = (random_program){.g = new_graph(), .n_in = 2, .n_out = 1, .alias = {-1}};
+    ebm_shape tall = EBM_DIMS(5000, 8), wide = EBM_DIMS(5000, columns);
+    uint64_t seed = (uint64_t)columns;
+    ebm_ref x = ebm_graph_input(p->g, "x", EBM_F32, &tall);
+    ebm_ref y = ebm_graph_input(p->g, "y", EBM_F32, &wide);
+    p->out[0] = ebm_matmul_ex(p->g, x, y, true, false);
+    p->in[0] = random_data(&seed, EBM_F32, &tall);
+    p->in[1] = random_data(&seed, EBM_F32, &wide);
+}
+
+TEST(plan_runs_on_another_isa_than_it_was_made_on)
+{
+    for (int64_t n = 8; n < 300; n += 249)
+        for (int from = 0; from < 3; from++)
+            for (int to = 0; to < 3; to++) {
+                random_program p;
+                void *out[1];
+                if (ebm_cpu_set_isa(isas[to]) != EBM_OK || ebm_cpu_set_isa(isas[from]) != EBM_OK)
+                    continue;
+                make_products(&p, n);
+                run_isa = isas[to];
+                const char *damage = run_program(&p, &(setting){true, false, true, 1}, out);
+                if (damage)
+                    test_fail(__FILE__, __LINE__, "n = %lld, made on %s, run on %s: %s",
+                              (long long)n, isas[from], isas[to], damage);
+                free_all(out, 1);
+                random_program_free(&p);
+            }
+    run_isa = NULL;
+    CHECK_OK(ebm_cpu_set_isa(NULL));
 }
 
 /* ---- the guard itself -------------------------------------------------------------------- */

@@ -43,6 +43,8 @@ c-test: c-asan c-tsan
 c-asan: .venv/test
 	EBMLIB_SANITIZE=address,undefined $(PY) setup.py -q c_runner
 	build/c-asan/runner
+	! build/c-asan/runner --leak > build/c-asan/leak.txt 2>&1 # leaks are looked for
+	grep -q LeakSanitizer build/c-asan/leak.txt
 
 c-tsan: .venv/test
 	EBMLIB_SANITIZE=thread $(PY) setup.py -q c_runner

@@ -272,9 +272,10 @@ ebm_status EBM_CPU(conv)(const ebm_kernel_args *args)
     layout l = layout_of(&p);
     border copy = border_of(&p, args->scratch);
     bool copied = has_border(&p), depthwise = is_depthwise(&p);
-    if (copied)
+    bool channels = l.front > 0; /* else there is no scratch */
+    if (channels && copied)
         EBM_CPU(dense_spread)((double)l.front, p.images, border_task, &copy);
-    else
+    else if (channels)
         memset(args->scratch, 0, l.front);
 
     if (data) {

@@ -378,8 +378,7 @@ static void make_matmul(maker *m)
 
 static void make_conv(maker *m)
 {
-    int64_t groups = 1 + pick(m, 2), in = 1 + pick(m, 3), kh = 1 + pick(m, 3),
-            kw = 1 + pick(m, 3);
+    int64_t groups = 1 + pick(m, 2), in = pick(m, 4), kh = 1 + pick(m, 3), kw = 1 + pick(m, 3);
     ebm_conv_geometry geometry = {.groups = groups};
     geometry.stride_h = 1 + pick(m, 2);
     geometry.stride_w = 1 + pick(m, 2);

@@ -15,7 +15,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-enum { GRAPHS = 10000, DERIVATIVES = 2000, ALL_STEPS = 1000 };
+enum { GRAPHS = 10000, DERIVATIVES = 1000, ALL_STEPS = 1000 };
 
 /* ---- running ----------------------------------------------------------------------------- */
 
@@ -146,6 +146,13 @@ static void tell_seed(void)
     char text[64];
     int n = snprintf(text, sizeof text, "in seed %llu\n", (unsigned long long)seed_now);
     if (write(STDOUT_FILENO, text, (size_t)n) < n) return;
+}
+
+/* Called by UndefinedBehaviorSanitizer at a report. */
+void __ubsan_on_report(void);
+__attribute__((visibility("default"))) void __ubsan_on_report(void)
+{
+    tell_seed();
 }
 
 static void tell_seed_of_signal(int number)

@@ -1,6 +1,7 @@
 # make demo     a first look: runs the quickstart notebook, leaves a page and its figures in build/demo
 # make test     everything that must pass before a commit
 # make build    the extension, in place; rebuilds what has changed
+# make py-asan  Python tests on an extension with sanitizers; .ci/run does it too
 # make format   puts C and Python into the house's form
 # make clean    removes all that was made here, the environment too
 #
@@ -20,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export JUPYTER_PLATFORM_DIRS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: demo test build c-test c-asan c-tsan static format clean
+.PHONY: demo test build c-test c-asan c-tsan py-asan static format clean
 
 # Warnings of a compiler that we have not seen yet shall not keep anyone from a first look.
 demo: EBMLIB_WERROR := 0
@@ -49,6 +50,19 @@ c-asan: .venv/test
 c-tsan: .venv/test
 	EBMLIB_SANITIZE=thread $(PY) setup.py -q c_runner
 	TSAN_OPTIONS="die_after_fork=0 atexit_sleep_ms=100" build/c-tsan/runner threads
+
+# The Python tests that reach furthest into the core, on an extension with sanitizers (of GCC, whose
+# runtime is preloaded).  The interpreter leaks of its own: blocks of the core are counted by the
+# tests, and leaks looked for by c-asan.
+PY_ASAN = tests/python/test_border.py tests/python/test_hostile.py tests/python/test_memory.py \
+	tests/python/test_networks.py tests/python/test_samplers.py tests/ops/test_every_row.py
+py-asan: .venv/test
+	EBMLIB_SANITIZE=address,undefined $(PY) setup.py -q build --build-lib build/py-asan
+	rm -rf build/py-asan/tests
+	cp -r tests pyproject.toml build/py-asan
+	cd build/py-asan && ASAN_OPTIONS=detect_leaks=0 \
+		LD_PRELOAD=$$(gcc -print-file-name=libasan.so) $(CURDIR)/$(PY) -m pytest -q \
+		--capture=sys -p no:cacheprovider -k 'not f64 and not leave and not long' $(PY_ASAN)
 
 static: build
 	$(PY) tests/package/floors.py

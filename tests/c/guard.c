@@ -136,20 +136,27 @@ static void allow(const range *r)
     }
 }
 
+static const ebm_view *first_view(const ebm_kernel_args *args)
+{
+    return args->n_in > 0 ? &args->in[0] : &args->out[0];
+}
+
 static void count(const ebm_kernel_args *args)
 {
     if (args->op != EBM_OP_REGION) {
-        const ebm_view *view = args->n_in > 0 ? &args->in[0] : &args->out[0];
-        counts[args->op][view->dtype]++;
+        counts[args->op][first_view(args)->dtype]++;
     } else {
         for (int32_t k = 0; k < args->region->n_instr; k++)
             counts[args->region->instr[k].op][args->region->instr[k].dtype]++;
     }
 }
 
-/* What a kernel was promised when its plan was made: by its attributes, which the plan keeps. */
+/* What a kernel was promised when its plan was made: by its attributes, which the plan keeps,
+ * its op and its operand (without attributes their pointer may be another kernel's too). */
 static struct {
     const int64_t *attr;
+    int32_t op;
+    int64_t shape[EBM_MAX_RANK];
     size_t bytes;
 } promise[MAX_PROMISES];
 static int64_t n_promises;
@@ -159,16 +166,22 @@ static size_t guard_scratch(const ebm_device *device, const ebm_kernel_args *arg
     const ebm_device *cpu = ebm_device_cpu();
     size_t bytes = cpu->scratch(cpu, args);
     (void)device;
-    promise[n_promises % MAX_PROMISES].attr = args->attr;
-    promise[n_promises++ % MAX_PROMISES].bytes = bytes;
+    int64_t k = n_promises++ % MAX_PROMISES;
+    promise[k].attr = args->attr;
+    promise[k].op = args->op;
+    promise[k].bytes = bytes;
+    memcpy(promise[k].shape, first_view(args)->shape, sizeof promise[k].shape);
     return bytes;
 }
 
 static size_t promised(const ebm_kernel_args *args)
 {
-    for (int64_t k = n_promises - 1; k >= 0 && k >= n_promises - MAX_PROMISES; k--)
-        if (promise[k % MAX_PROMISES].attr == args->attr)
-            return promise[k % MAX_PROMISES].bytes;
+    for (int64_t back = 1; back <= n_promises && back <= MAX_PROMISES; back++) {
+        int64_t k = (n_promises - back) % MAX_PROMISES;
+        if (promise[k].attr == args->attr && promise[k].op == args->op &&
+            memcmp(promise[k].shape, first_view(args)->shape, sizeof promise[k].shape) == 0)
+            return promise[k].bytes;
+    }
     return 0;
 }
 

@@ -402,6 +402,43 @@ static void make_conv(maker *m)
     }
 }
 
+/* Far from singular: a a' / n + 2. */
+static ebm_ref any_definite(maker *m, ebm_dtype dtype, int64_t n)
+{
+    ebm_shape square = EBM_DIMS(1 + pick(m, 2), n, n);
+    ebm_ref a = ebm_tanh(m->g, any_like(m, dtype, &square));
+    ebm_ref rows = ebm_iota(m->g, EBM_I32, &square, 1),
+            columns = ebm_iota(m->g, EBM_I32, &square, 2);
+    ebm_ref eye = ebm_cast(m->g, ebm_equal(m->g, rows, columns), dtype);
+    ebm_ref product = ebm_matmul(m->g, a, ebm_transpose(m->g, a));
+    return ebm_add(m->g, ebm_scale(m->g, product, 0.2), ebm_scale(m->g, eye, 2));
+}
+
+static void make_linalg(maker *m)
+{
+    ebm_dtype dtype = any_float(m);
+    int64_t n = pick(m, 6);
+    ebm_ref a = any_definite(m, dtype, n);
+    ebm_shape right = ebm_ref_shape(m->g, a);
+    right.dim[2] = pick(m, 4);
+    ebm_ref b = any_like(m, dtype, &right);
+    switch (pick(m, 5)) {
+    case 0: keep(m, ebm_cholesky(m->g, a)); break;
+    case 1: keep(m, ebm_solve(m->g, a, b)); break;
+    case 2: keep(m, ebm_solve_triangular(m->g, a, b, pick(m, 2), pick(m, 2))); break;
+    case 3: keep(m, ebm_slogdet(m->g, a)); break;
+    default: /* has no derivative */
+        if (!m->options->smooth) keep(m, ebm_eigh(m->g, ebm_stop(m->g, a)));
+    }
+}
+
+static void make_order(maker *m)
+{
+    ebm_ref x = any(m);
+    int rank = ebm_ref_shape(m->g, x).rank;
+    if (rank > 0 && !m->options->smooth) keep(m, ebm_argsort(m->g, x, pick(m, rank)));
+}
+
 /* ---- draws ------------------------------------------------------------------------------- */
 
 static void make_draw(maker *m)
@@ -522,7 +559,7 @@ static void make_repeat(maker *m, int depth)
 
 static void grow(maker *m, int steps, int depth)
 {
-    for (int k = 0; k < steps; k++) switch (pick(m, 19)) {
+    for (int k = 0; k < steps; k++) switch (pick(m, 21)) {
         case 0:
         case 1:
         case 2:
@@ -541,6 +578,8 @@ static void grow(maker *m, int steps, int depth)
         case 15: make_window(m); break;
         case 16: make_iota(m); break;
         case 17: make_derivative(m); break;
+        case 18: make_linalg(m); break;
+        case 19: make_order(m); break;
         default:
             if (depth < 2) make_repeat(m, depth);
         }

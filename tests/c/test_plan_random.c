@@ -299,7 +299,8 @@ static bool is_adjoint(const random_options *options, random_program *p, char *w
     seen.all++;
     seen.finite += finite;
     seen.active += finite && value[2] > 0;
-    if (!finite || fabs(value[0] - value[1]) <= 1e-9 * (value[2] + value[3])) return true;
+    if (!finite || fabs(value[0] - value[1]) <= 1e-9 * (value[2] + value[3]) + 1e-12)
+        return true;
     snprintf(why, size, "<u, Jv> = %.17g, <J'u, v> = %.17g, of terms of %g and %g", value[0],
              value[1], value[2], value[3]);
     return false;

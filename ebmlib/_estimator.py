@@ -174,8 +174,9 @@ class EnergyEstimator(Parameters, Durable):
 
     def _start(self, x: NDArray[Any], names: NDArray[Any] | None) -> _core.Trainer:
         """The first data: bind the network, and forget what was learned before."""
-        if "_trainer" in vars(self):
-            self._trainer.get("-")  # StateError while another thread runs it
+        old: _core.Trainer | None = vars(self).get("_trainer")
+        if old is not None:
+            old.get("-")  # StateError while another thread runs it
         row, words, spec = x.shape[1:], key(self.random_state), self._spec()
         trainer = _core.Trainer(**spec, shape=row, dtype=self.dtype, key=words)
         energy = BoundNetwork(self._network, row, random_state=0, dtype=self.dtype)

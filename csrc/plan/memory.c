@@ -97,42 +97,94 @@ static int larger_first(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* The start of the smallest gap that takes `buffer`, between the buffers placed so far (sorted by
- * offset) that live at the same time; behind them all if there is none. */
-static int64_t best_gap(ebm__buffer *const *placed, int64_t n, const ebm__buffer *buffer)
+/* Buffers that begin at one offset, in the order of their lives: no two live at once. */
+typedef struct slot {
+    int64_t offset, n, capacity;
+    ebm__buffer **at;
+} slot;
+
+typedef struct slots {
+    slot *at; /* by offset */
+    int64_t n, capacity;
+} slots;
+
+/* The number of the first buffer of a slot that lives at `first` or later. */
+static int64_t first_alive(const slot *s, int32_t first)
+{
+    int64_t low = 0, high = s->n;
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if (s->at[middle]->last < first)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The start of the smallest gap that takes `buffer`, between the buffers placed so far that live
+ * at the same time; behind them all if there is none. */
+static int64_t best_gap(const slots *placed, const ebm__buffer *buffer)
 {
     int64_t end = 0, best = -1, best_size = INT64_MAX, need = aligned(buffer->bytes);
-    for (int64_t i = 0; i < n; i++) {
-        const ebm__buffer *other = placed[i];
-        if (other->last < buffer->first || other->first > buffer->last) continue;
-        int64_t gap = other->offset - end;
-        if (gap >= need && gap < best_size) {
-            best = end;
-            best_size = gap;
+    for (int64_t k = 0; k < placed->n; k++) {
+        const slot *s = &placed->at[k];
+        for (int64_t i = first_alive(s, buffer->first);
+             i < s->n && s->at[i]->first <= buffer->last; i++) {
+            int64_t gap = s->offset - end, after = s->offset + aligned(s->at[i]->bytes);
+            if (gap >= need && gap < best_size) {
+                best = end;
+                best_size = gap;
+            }
+            if (after > end) end = after;
         }
-        if (other->offset + aligned(other->bytes) > end)
-            end = other->offset + aligned(other->bytes);
     }
     return best >= 0 ? best : end;
+}
+
+/* Finds or makes the slot of an offset. */
+static ebm_status slot_at(ebm__pool *pool, slots *placed, int64_t offset, slot **out)
+{
+    int64_t at = 0;
+    while (at < placed->n && placed->at[at].offset < offset) at++;
+    if (at == placed->n || placed->at[at].offset != offset) {
+        EBM_TRY(ebm__pool_grow(pool, &placed->at, &placed->capacity, placed->n + 1,
+                               sizeof *placed->at));
+        memmove(placed->at + at + 1, placed->at + at,
+                (size_t)(placed->n++ - at) * sizeof *placed->at);
+        placed->at[at] = (slot){.offset = offset};
+    }
+    *out = &placed->at[at];
+    return EBM_OK;
+}
+
+static ebm_status take_place(ebm__pool *pool, slots *placed, ebm__buffer *buffer)
+{
+    slot *s;
+    EBM_TRY(slot_at(pool, placed, buffer->offset, &s));
+    EBM_TRY(ebm__pool_grow(pool, &s->at, &s->capacity, s->n + 1, sizeof *s->at));
+    int64_t at = first_alive(s, buffer->first);
+    memmove(s->at + at + 1, s->at + at, (size_t)(s->n++ - at) * sizeof *s->at);
+    s->at[at] = buffer;
+    return EBM_OK;
 }
 
 ebm_status ebm__buffers_place(ebm__compiler *c, int32_t block, int64_t *bytes)
 {
     ebm__buffer **mine = ebm__pool_alloc(&c->temp, c->n_buffer, sizeof *mine);
-    ebm__buffer **placed = ebm__pool_alloc(&c->temp, c->n_buffer, sizeof *placed);
-    if (!mine || !placed) return EBM_NOMEM;
-    int64_t n = 0, n_placed = 0;
+    slots placed = {.n = 0};
+    if (!mine) return EBM_NOMEM;
+    int64_t n = 0;
     for (int64_t i = 0; i < c->n_buffer; i++)
         if (c->buffer[i].base == 0 && c->buffer[i].block == block) mine[n++] = &c->buffer[i];
     if (n > 0) qsort(mine, (size_t)n, sizeof(ebm__buffer *), larger_first);
     *bytes = 0;
     for (int64_t i = 0; i < n && mine[i]->bytes > 0; i++) {
-        mine[i]->offset = best_gap(placed, n_placed, mine[i]);
-        int64_t end = mine[i]->offset + aligned(mine[i]->bytes), at = n_placed++;
+        /* Node by node nothing is shared. */
+        mine[i]->offset = c->fuse ? best_gap(&placed, mine[i]) : *bytes;
+        int64_t end = mine[i]->offset + aligned(mine[i]->bytes);
         if (end > *bytes) *bytes = end;
-        for (; at > 0 && placed[at - 1]->offset > mine[i]->offset; at--)
-            placed[at] = placed[at - 1];
-        placed[at] = mine[i];
+        if (c->fuse) EBM_TRY(take_place(&c->temp, &placed, mine[i]));
     }
     return EBM_OK;
 }

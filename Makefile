@@ -54,7 +54,7 @@ c-tsan: .venv/test
 # The Python tests that reach furthest into the core, on an extension with sanitizers (of GCC, whose
 # runtime is preloaded).  The interpreter leaks of its own: blocks of the core are counted by the
 # tests, and leaks looked for by c-asan.
-PY_ASAN = tests/python/test_border.py tests/python/test_hostile.py tests/python/test_memory.py \
+PY_ASAN = tests/python/test_border.py tests/python/test_hostile.py tests/python/test_nomem.py \
 	tests/python/test_networks.py tests/python/test_samplers.py tests/ops/test_every_row.py
 py-asan: .venv/test
 	EBMLIB_SANITIZE=address,undefined $(PY) setup.py -q build --build-lib build/py-asan

@@ -186,18 +186,23 @@ static ebm_status evaluate_rows(objects *o, double *result)
     return EBM_OK;
 }
 
-static ebm_status walk(objects *o, bool info, int64_t thin, double *result)
+/* Two legs of two steps and one more, with trace and reports, or without. */
+static ebm_status walk(objects *o, bool info, double *result)
 {
     ebm_energy energy = ebm_bound_energy(o->bound);
-    ebm_chain_options options = {ebm_device_cpu(), EBM_F32, EBM_DIMS(N, WIDTH),
-                                 info ? 1 : 4,     thin,    info};
+    ebm_chain_options options = {.device = ebm_device_cpu(),
+                                 .dtype = EBM_F32,
+                                 .x = EBM_DIMS(N, WIDTH),
+                                 .leg = 2,
+                                 .rest = 1,
+                                 .info = info};
     ebm_chain *chain = NULL;
-    float end[N * WIDTH], trace[2 * N * WIDTH], reports[EBM_SAMPLER_MAX][N];
-    void *into[EBM_SAMPLER_MAX];
-    for (int k = 0; k < EBM_SAMPLER_MAX; k++) into[k] = reports[k];
+    float end[N * WIDTH], trace[2 * N * WIDTH], reports[EBM_SAMPLER_MAX][2 * N];
+    ebm_chain_run_args args = {.x = o->rows, .key = {5, 6}, .legs = 2, .x_out = end};
+    if (info) args.trace = trace;
+    for (int k = 0; info && k < EBM_SAMPLER_MAX; k++) args.info[k] = reports[k];
     EBM_TRY(ebm_chain_new(&chain, o->sampler, &energy, &options));
-    ebm_status status = ebm_chain_run(chain, o->rows, (uint32_t[]){5, 6}, 0, end,
-                                      thin ? trace : NULL, info ? into : NULL, NULL);
+    ebm_status status = ebm_chain_run(chain, &args, NULL);
     ebm_chain_free(chain);
     *result += sum_of(end, N * WIDTH);
     return status;
@@ -206,9 +211,8 @@ static ebm_status walk(objects *o, bool info, int64_t thin, double *result)
 static ebm_status walk_in_every_way(objects *o, double *result)
 {
     *result = 0;
-    EBM_TRY(walk(o, false, 0, result));
-    EBM_TRY(walk(o, true, 0, result));
-    return walk(o, false, 2, result);
+    EBM_TRY(walk(o, false, result));
+    return walk(o, true, result);
 }
 
 TEST(nomem_networks_and_samplers_work_afterwards)

@@ -48,13 +48,14 @@ static void *walk(void *context)
 {
     work *w = context;
     ebm_energy energy = ebm_bound_energy(w->bound);
-    ebm_chain_options options = {
-        ebm_device_cpu(), EBM_F32, EBM_DIMS(ROWS, WIDTH), STEPS, 0, false};
+    ebm_chain_options options = {.device = ebm_device_cpu(),
+                                 .dtype = EBM_F32,
+                                 .x = EBM_DIMS(ROWS, WIDTH),
+                                 .leg = STEPS};
+    ebm_chain_run_args args = {.x = w->rows, .key = {5, 6}, .legs = 1, .x_out = w->walked};
     ebm_chain *chain = NULL;
     CHECK_OK(ebm_chain_new(&chain, w->sampler, &energy, &options));
-    for (int turn = 0; turn < 3; turn++)
-        CHECK_OK(
-            ebm_chain_run(chain, w->rows, (uint32_t[]){5, 6}, 0, w->walked, NULL, NULL, NULL));
+    for (int turn = 0; turn < 3; turn++) CHECK_OK(ebm_chain_run(chain, &args, NULL));
     ebm_chain_free(chain);
     CHECK_OK(ebm_bound_run(w->bound, w->rows, ROWS, w->energies, NULL));
     return NULL;

@@ -207,11 +207,11 @@ def test_a_chain_that_is_entered_again_says_so():
 
     class Starter:
         def __array__(self, dtype=None, copy=None):
-            inner.append(Started(chain, np.zeros((2, 2), "f4"), key, 0))
+            inner.append(Started(chain, np.zeros((2, 2), "f4"), key, 0, 1))
             return np.zeros((2, 2), "f4")
 
     with pytest.raises(errors.StateError, match="running"):
-        chain(Starter(), key, 0)
+        chain(Starter(), key, 0, 1)
     inner[0].end()
 
 

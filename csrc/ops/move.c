@@ -135,7 +135,8 @@ static ebm_status infer_graft(const ebm_candidate *c, ebm_dtype dtype, const ebm
     EBM_CHECK(c->n_in == 3 && ebm_dtype_is_float(dtype));
     for (int32_t i = 1; i < 3; i++) {
         ebm_shape with = ebm_ref_shape(c->graph, c->in[i]);
-        EBM_CHECK(ebm_ref_dtype(c->graph, c->in[i]) == dtype && ebm_shape_equal(&with, shape));
+        if (ebm_ref_dtype(c->graph, c->in[i]) != dtype || !ebm_shape_equal(&with, shape))
+            return ebm_fail(EBM_SHAPE, "graft: operand %d: shape or element type differs", i);
     }
     return EBM_OK;
 }

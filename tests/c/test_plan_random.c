@@ -200,7 +200,7 @@ static bool planned_is_node_by_node(const random_options *options, random_progra
 /* Ops that are views of their operand, or itself, and never a kernel. */
 static bool is_never_run(ebm_op op)
 {
-    return op == EBM_OP_reshape || op == EBM_OP_mark || op == EBM_OP_stop;
+    return op == EBM_OP_reshape || op == EBM_OP_mark || op == EBM_OP_stop || op == EBM_OP_graft;
 }
 
 /* Each op that has a kernel ran, with both float types if it takes any. */

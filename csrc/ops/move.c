@@ -132,7 +132,9 @@ static ebm_status infer_iota(const ebm_candidate *c, ebm_dtype *dtype, ebm_shape
 
 static ebm_status infer_graft(const ebm_candidate *c, ebm_dtype dtype, const ebm_shape *shape)
 {
-    EBM_CHECK(c->n_in == 3 && ebm_dtype_is_float(dtype));
+    EBM_CHECK(c->n_in == 3);
+    if (!ebm_dtype_is_float(dtype))
+        return ebm_fail(EBM_DTYPE, "graft: got %s, expected a float type", ebm_dtype_name(dtype));
     for (int32_t i = 1; i < 3; i++) {
         ebm_shape with = ebm_ref_shape(c->graph, c->in[i]);
         if (ebm_ref_dtype(c->graph, c->in[i]) != dtype || !ebm_shape_equal(&with, shape))

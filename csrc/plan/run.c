@@ -115,13 +115,12 @@ typedef struct crew {
 static ebm_status run_turn(ebm_workspace *w, const ebm__loop *loop, int64_t turn);
 static ebm_status run_steps(ebm_workspace *w, int32_t first, int32_t end);
 
-/* What is not the lane's own is where the main workspace has it; before any lane runs, since the
- * main workspace is a lane too. */
-static void join_crew(ebm_workspace *lane, const ebm_workspace *w, const ebm__loop *loop)
+/* What does not lie in the lane's own arena is where the main workspace has it; before any lane
+ * runs, since the main workspace is a lane too. */
+static void join_crew(ebm_workspace *lane, const ebm_workspace *w)
 {
-    const ebm_plan *plan = w->plan;
-    for (int32_t k = 1; k < plan->n_base; k++)
-        if (k != loop->lane && w->base[k]) set_base(lane, k, w->base[k]);
+    for (int32_t k = 1; k < w->plan->n_base; k++)
+        if (w->base[k] && w->base[k] != w->lane_arena) set_base(lane, k, w->base[k]);
     lane->profile = w->profile;
 }
 
@@ -224,7 +223,7 @@ static ebm_status run_in_lanes(ebm_workspace *w, const ebm__loop *loop)
 {
     crew c = {.w = w, .loop = loop, .poll = w->poll, .caller = pthread_self()};
     pthread_mutex_init(&c.lock, NULL);
-    for (int32_t k = 0; k < w->n_lane; k++) join_crew(w->lane[k], w, loop);
+    for (int32_t k = 0; k < w->n_lane; k++) join_crew(w->lane[k], w);
     ebm_parallel(w->n_lane + 1, run_lane, &c);
     pthread_mutex_destroy(&c.lock);
     w->poll = c.poll;

@@ -3,6 +3,7 @@
 
 #include "runner.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -203,11 +204,10 @@ static ebm_status run_inside_zones(const ebm_kernel_args *args)
     return status;
 }
 
-static ebm_status guard_run(const ebm_device *device, const ebm_kernel_args *args)
+static ebm_status run_watched(const ebm_kernel_args *args)
 {
     const ebm_device *cpu = ebm_device_cpu();
     range scratch = {args->scratch, args->scratch ? promised(args) : 0};
-    (void)device;
     if (has_own_layout(args)) return run_inside_zones(args);
     count(args);
     for (int k = 0; k < n_blocks; k++) CLOSE(blocks[k].all, all_bytes(&blocks[k]));
@@ -225,6 +225,17 @@ static ebm_status guard_run(const ebm_device *device, const ebm_kernel_args *arg
     allow(&scratch);
     const char *name = args->op == EBM_OP_REGION ? "region" : ebm_op_get((ebm_op)args->op)->name;
     for (int k = 0; k < n_blocks; k++) inspect(&blocks[k], name);
+    return status;
+}
+
+/* One kernel at a time: lanes would see each other's blocks closed. */
+static ebm_status guard_run(const ebm_device *device, const ebm_kernel_args *args)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    (void)device;
+    pthread_mutex_lock(&lock);
+    ebm_status status = run_watched(args);
+    pthread_mutex_unlock(&lock);
     return status;
 }
 

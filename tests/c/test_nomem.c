@@ -6,6 +6,7 @@
 #include "estimators/trainer.h"
 #include "networks/bound.h"
 #include "networks/mlp.h"
+#include "plan/profile.h"
 #include "samplers/langevin.h"
 
 enum { N = 6, WIDTH = 2 };
@@ -138,12 +139,26 @@ static ebm_status compile_and_run(objects *o, double *result)
     return status;
 }
 
+/* The same under a profile: its text is the result. */
+static ebm_status compile_and_profile(objects *o, double *result)
+{
+    ebm_profile *profile = NULL;
+    EBM_TRY(ebm_profile_new(&profile));
+    ebm_status status = ebm_profile_start(profile);
+    if (status == EBM_OK) status = compile_and_run(o, result);
+    for (int64_t k = 0; status == EBM_OK && k < ebm_profile_count(profile); k++)
+        *result += (double)strlen(ebm_profile_get(profile, k).text);
+    ebm_profile_free(profile);
+    return status;
+}
+
 TEST(nomem_graphs_work_afterwards)
 {
     fail_each(make_graph, differentiate);
     fail_each(make_graph, write_a_loop);
     fail_each(make_graph, read_text);
     fail_each(make_graph, compile_and_run);
+    fail_each(make_graph, compile_and_profile);
 }
 
 /* ---- networks and samplers --------------------------------------------------------------- */
@@ -172,6 +187,20 @@ static ebm_status bind_again(objects *o, double *result)
     uint32_t key[2] = {1, 2};
     EBM_TRY(ebm_bound_new(&bound, o->network, ebm_bound_row(o->bound), EBM_F32,
                           ebm_device_cpu(), key));
+    ebm_status status = ebm_bound_run(bound, o->rows, N, e, NULL);
+    ebm_bound_free(bound);
+    *result = sum_of(e, N);
+    return status;
+}
+
+static ebm_status bind_an_energy(objects *o, double *result)
+{
+    ebm_bound *bound = NULL;
+    ebm_energy energy = ebm_network_energy(o->network);
+    float e[N];
+    uint32_t key[2] = {1, 2};
+    EBM_TRY(ebm_bound_new_energy(&bound, &energy, ebm_bound_row(o->bound), EBM_F32,
+                                 ebm_device_cpu(), key));
     ebm_status status = ebm_bound_run(bound, o->rows, N, e, NULL);
     ebm_bound_free(bound);
     *result = sum_of(e, N);
@@ -218,6 +247,7 @@ static ebm_status walk_in_every_way(objects *o, double *result)
 TEST(nomem_networks_and_samplers_work_afterwards)
 {
     fail_each(make_bound, bind_again);
+    fail_each(make_bound, bind_an_energy);
     fail_each(make_bound, evaluate_rows);
     fail_each(make_bound, walk_in_every_way);
 }

@@ -2,6 +2,7 @@
 # make test     everything that must pass before a commit
 # make build    the extension, in place; rebuilds what has changed
 # make py-asan  Python tests on an extension with sanitizers; .ci/run does it too
+# make bench    the workloads of benchmarks/ against PyTorch and JAX: checked, then timed
 # make format   puts C and Python into the house's form
 # make clean    removes all that was made here, the environment too
 #
@@ -21,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export JUPYTER_PLATFORM_DIRS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: demo test build c-test c-asan c-tsan py-asan static format clean
+.PHONY: bench demo test build c-test c-asan c-tsan py-asan static format clean
 
 # Warnings of a compiler that we have not seen yet shall not keep anyone from a first look.
 demo: EBMLIB_WERROR := 0
@@ -76,6 +77,10 @@ format: .venv/test
 	.venv/bin/clang-format -i $(C_FILES)
 	.venv/bin/ruff check --fix-only
 	.venv/bin/ruff format
+
+bench: .venv/bench
+	$(PY) setup.py -q build_ext --inplace
+	$(PY) benchmarks/run.py --json build/bench.json --markdown build/bench.md
 
 clean:
 	rm -rf build .venv ebmlib/*.so

@@ -19,7 +19,7 @@ fitted to the last whole step then.
 >>> est.n_steps_, est.stop_reason_
 (5, 'five are enough')
 
-Loggers are callbacks; `CSVLogger` is one.  This one writes for TensorBoard:
+Loggers are callbacks; `CSVLogger` is one.  This one writes for TensorBoard::
 
     class TensorBoard(callbacks.Callback):
         every = 10

@@ -45,6 +45,8 @@ _ROWS = 256  # of the data, and chains, that are looked at
 class Finding(NamedTuple):
     """One thing that is wrong, or may be.
 
+    Parameters
+    ----------
     code : str
         Its name, such as ``"stuck_chains"``.
     severity : {"info", "warning", "error"}
@@ -53,6 +55,8 @@ class Finding(NamedTuple):
         What it was found by.
     cure : str
 
+    Examples
+    --------
     >>> from ebmlib import diagnosis
     >>> diagnosis.Finding("stuck_chains", "warning", "they stand", {"move": 0.0}, "walk").code
     'stuck_chains'

@@ -1,10 +1,8 @@
-"""Random numbers as functions of a key: the same on every machine, device and number of
-threads.
+"""Random numbers as functions of a key: the same on every machine, for any number of threads.
 
 A key is an int32 array of two words.  A draw depends on its key, on its shape, and inside a
-traced
-function on its place there: the second draw of a function differs from the first, with the same
-    key. Split a key, or fold a number into it, to have independent ones.
+traced function on its place there: the second draw of a function differs from the first, with
+the same key.  Split a key, or fold a number into it, to have independent ones.
 
 >>> import ebmlib as ebm
 >>> key = ebm.random.key(0)

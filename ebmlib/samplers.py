@@ -79,7 +79,7 @@ class Sampler(Specification):
         Parameters
         ----------
         energy : callable, BoundNetwork or fitted estimator
-            E(x, *args): (N, ...) -> (N,), rows independent of one another.
+            ``E(x, *args)``: (N, ...) -> (N,), rows independent of one another.
         x0 : array (N, ...)
             Starts of N chains.  A network's chains take its dtype; others float32 if x0 is
             float32 or float16, else float64.

@@ -45,9 +45,19 @@ def jit(f: Function, *, static_argnums: int | Sequence[int] = ()) -> Function:
     """The function compiled: traced once for each structure, dtype and shape of its arguments,
     run in C.
 
-    static_argnums: positions of arguments that are not arrays (hashable); each value compiles
-        anew.
+    Parameters
+    ----------
+    f : callable
+    static_argnums : int or sequence of int
+        Positions of arguments that are not arrays (hashable); each value compiles anew.
 
+    Returns
+    -------
+    callable
+        With the arguments of ``f``.
+
+    Examples
+    --------
     >>> import numpy as np, ebmlib as ebm
     >>> ebm.jit(lambda x: np.sum(x**2))(np.arange(3.0))
     array(5.)
@@ -143,9 +153,22 @@ def _split_aux(result: Any, has_aux: bool, what: str) -> tuple[Any, Any]:
 def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Function:
     """The gradient of a scalar function, in the structure of its argument.
 
-    argnums: the position of the variable, or a tuple of positions, for a tuple of gradients.
-    has_aux: ``f`` returns (value, aux), and the gradient function (gradient, aux).
+    Parameters
+    ----------
+    f : callable
+        Of arrays, or trees of them, to one number.
+    argnums : int or sequence of int
+        The position of the variable; or several, for a tuple of gradients.
+    has_aux : bool
+        ``f`` returns (value, aux), and the gradient function (gradient, aux).
 
+    Returns
+    -------
+    callable
+        With the arguments of ``f``.
+
+    Examples
+    --------
     >>> import numpy as np, ebmlib as ebm
     >>> ebm.grad(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
     array([ 3., 12.])
@@ -162,8 +185,10 @@ def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -
 def value_and_grad(
     f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Function:
-    """As ``grad``, but for (value, gradient); with has_aux for ((value, aux), gradient).
+    """As `grad`, but for (value, gradient); with has_aux for ((value, aux), gradient).
 
+    Examples
+    --------
     >>> import numpy as np, ebmlib as ebm
     >>> ebm.value_and_grad(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
     (array(9.), array([ 3., 12.]))
@@ -210,10 +235,26 @@ def _value_and_grad(
 
 def vjp(f: Function, *primals: Tree, has_aux: bool = False) -> tuple[Any, ...]:
     """Give (out, pullback): ``f(*primals)``, and the function from a cotangent of ``out`` to a
-    tuple with the cotangent of each primal.  With has_aux (out, pullback, aux).
+    tuple with the cotangent of each primal.
 
     Outside of a trace the pullback computes ``f`` again; ``ebm.jit`` around both avoids that.
 
+    Parameters
+    ----------
+    f : callable
+    *primals : arrays, or trees of them
+    has_aux : bool
+        ``f`` returns (out, aux), and vjp (out, pullback, aux).
+
+    Returns
+    -------
+    out
+        As ``f`` gives it.
+    pullback : callable
+        Takes a tree like ``out``.
+
+    Examples
+    --------
     >>> import numpy as np, ebmlib as ebm
     >>> out, pullback = ebm.vjp(np.sin, np.array([0.0]))
     >>> pullback(np.array([2.0]))
@@ -274,8 +315,22 @@ def jvp(
     f: Function, primals: Sequence[Tree], tangents: Sequence[Tree], has_aux: bool = False
 ) -> tuple[Any, ...]:
     """Give (out, tangent): ``f(*primals)`` and its derivative along ``tangents``, a tuple with
-    a tree for each primal.  With has_aux (out, tangent, aux).
+    a tree for each primal.
 
+    Parameters
+    ----------
+    f : callable
+    primals, tangents : tuple of arrays, or of trees of them
+    has_aux : bool
+        ``f`` returns (out, aux), and jvp (out, tangent, aux).
+
+    Returns
+    -------
+    out, tangent
+        Trees as ``f`` gives them.
+
+    Examples
+    --------
     >>> import numpy as np, ebmlib as ebm
     >>> ebm.jvp(np.sin, (np.array(0.0),), (np.array(2.0),))
     (array(0.), array(2.))
@@ -299,6 +354,14 @@ def hvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> Tree:
     """The Hessian of a scalar function times ``tangents``: for one primal a tree like it, for
     several a tuple of trees.
 
+    Parameters
+    ----------
+    f : callable
+        Of arrays, or trees of them, to one number.
+    primals, tangents : tuple of arrays, or of trees of them
+
+    Examples
+    --------
     >>> import numpy as np, ebmlib as ebm
     >>> ebm.hvp(lambda x: np.sum(x**3), (np.array([1.0, 2.0]),), (np.array([1.0, 0.0]),))
     array([6., 0.])
@@ -316,6 +379,8 @@ def hvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> Tree:
 def stop_gradient(tree: Tree) -> Tree:
     """The same values, as constants for every derivative.
 
+    Examples
+    --------
     >>> import numpy as np, ebmlib as ebm
     >>> ebm.grad(lambda x: x * ebm.stop_gradient(x))(3.0)
     array(3.)
@@ -340,18 +405,30 @@ def repeat(
 ) -> Any:
     """The loop ``for i in range(n): carry = body(i, carry)``, compiled, in one piece of graph.
 
-    body: ``body(i, carry)``, or ``body(i, carry, x)`` if xs is given.  It returns the new
-        carry, of the same structure, shapes and dtypes; with ``stack=True`` the pair (carry,
-        out).
-    n: the number of steps, an int.
-    carry: a tree of arrays.
-    xs: a tree of arrays with leading axis n; step i gets the i-th rows.
-    stack: also return the outs of all steps, in arrays with leading axis n.
-    reverse: i runs from n - 1 down to 0.  Outs stay in place i.
+    Draws with one key are the same in every step: use ``ebm.random.fold_in(key, i)``.
 
-    Returns the last carry, or (carry, outs).  Draws with one key are the same in every step:
-    use ``ebm.random.fold_in(key, i)``.
+    Parameters
+    ----------
+    body : callable
+        ``body(i, carry)``, or ``body(i, carry, x)`` if xs is given.  It returns the new carry,
+        of the same structure, shapes and dtypes; with ``stack=True`` the pair (carry, out).
+    n : int
+        The number of steps.
+    carry : tree of arrays
+    xs : tree of arrays with leading axis n
+        Step i gets the i-th rows.
+    stack : bool
+        Also return the outs of all steps, in arrays with leading axis n.
+    reverse : bool
+        i runs from n - 1 down to 0.  Outs stay in place i.
 
+    Returns
+    -------
+    carry
+        The last; or (carry, outs).
+
+    Examples
+    --------
     >>> import numpy as np, ebmlib as ebm
     >>> ebm.repeat(lambda i, x: 2 * x, 3, np.array(1.0))
     array(8.)

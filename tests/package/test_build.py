@@ -7,6 +7,9 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -141,3 +144,54 @@ def test_the_extension_exports_nothing_but_its_entry():
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     names = {line.split()[-1] for line in text.splitlines()}
     assert names - {"_init", "_fini"} == {"PyInit__core"}
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """(names in the sdist, names in the wheel), both made from this tree, with its objects."""
+    out = tmp_path_factory.mktemp("packed")
+    commands = ["egg_info", "-e", out, "build", "-b", out / "build", "sdist", "-d", out]
+    commands += ["bdist_wheel", "-d", out, "-b", out / "wheel"]
+    command = [sys.executable, "setup.py", "-q", *commands]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
+    with tarfile.open(sdist) as files:
+        names = [member.name for member in files if member.isfile()]
+    return {name.partition("/")[2] for name in names}, set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_the_sdist_has_all_that_is_compiled_tested_and_read(packed):
+    wanted = [path for folder in ("csrc", "tests", "docs") for path in sources(folder)]
+    wanted += [ROOT / name for name in ("setup.py", "pyproject.toml", "Makefile", "LICENSE")]
+    wanted += [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("notebooks/*.ipynb"),
+        *ROOT.glob("benchmarks/*.*"),
+    ]
+    missing = {path.relative_to(ROOT).as_posix() for path in wanted} - packed[0]
+    assert len(wanted) > 150
+    assert not missing
+
+
+def test_the_sdist_has_nothing_that_was_made(packed):
+    made = (".pyc", ".so", ".o", ".a")
+    assert not [name for name in packed[0] if name.endswith(made) or name.startswith("build/")]
+    assert not [name for name in packed[0] if name.startswith("docs/api/")]
+
+
+def test_the_wheel_has_the_package_and_nothing_else(packed):
+    package = {path.relative_to(ROOT).as_posix() for path in sources("ebmlib")}
+    extension = Path(ebmlib._core.__file__).name
+    rest = packed[1] - package - {f"ebmlib/{extension}"}
+    assert packed[1] >= package | {f"ebmlib/{extension}"}
+    assert {name.partition("/")[0] for name in rest} == {
+        f"ebmlib-{ebmlib.__version__}.dist-info"
+    }
+
+
+def sources(folder):
+    """The files below a folder that people write."""
+    suffixes = {".c", ".h", ".inc", ".def", ".py", ".pyi", ".md", ".css"}
+    for path in (ROOT / folder).rglob("*"):
+        if path.suffix in suffixes or path.name == "py.typed":
+            yield path

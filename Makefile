@@ -1,5 +1,6 @@
 # make demo     a first look: runs the quickstart notebook, leaves a page and its figures in build/demo
 # make test     everything that must pass before a commit
+# make docs     the user guide and the API reference, into build/docs/html; every example runs
 # make build    the extension, in place; rebuilds what has changed
 # make py-asan  Python tests on an extension with sanitizers; .ci/run does it too
 # make bench    the workloads of benchmarks/ against PyTorch and JAX: checked, then timed
@@ -22,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export JUPYTER_PLATFORM_DIRS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: bench demo test build c-test c-asan c-tsan py-asan static format clean
+.PHONY: bench demo test docs build c-test c-asan c-tsan py-asan static format clean
 
 # Warnings of a compiler that we have not seen yet shall not keep anyone from a first look.
 demo: EBMLIB_WERROR := 0
@@ -34,8 +35,12 @@ demo: .venv/demo
 	@echo "The page:    $(CURDIR)/build/demo/quickstart.html"
 	@echo "Its figures: $(CURDIR)/build/demo/quickstart_files/"
 
-test: build c-test static
+test: build c-test static docs
 	EBMLIB_QUICK=1 $(PY) -m pytest --nbmake --nbmake-timeout=600 tests notebooks
+
+docs: build
+	$(PY) -m sphinx -q -E -W --keep-going -d build/docs/doctrees docs build/docs/html
+	@echo "The documents: $(CURDIR)/build/docs/html/index.html"
 
 build: .venv/test
 	$(PY) setup.py -q build_ext --inplace

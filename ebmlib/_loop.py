@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ __all__ = ["Event", "Fit", "Memory", "Rollback", "ShowProgress", "Validation", "
 
 _VOLATILE = ("batch", "metrics")  # above arrays that a step makes anew
 _SNAPSHOTS = 4  # that are kept for rollbacks
+_SOUND, _LOST = 5, 50  # gaps of runs worth keeping, and of runs that nothing brings back
 _VALIDATIONS = 20  # in a fit
 _VALIDATION_ROWS = 1024
 
@@ -307,6 +309,9 @@ class Rollback(Event):
     to eight times as old.  A rollback uses up the newest, unless it is the only one, so that
     the next goes further back if no progress was made in between.  The rate is halved and the
     key changed each time.
+
+    Chains that run away take the gap with them long before a loss is too large.  So a snapshot
+    is kept only of a run whose gap is small, and a large gap is a bad step too.
     """
 
     name = "rollback"
@@ -332,9 +337,24 @@ class Rollback(Event):
         return step + self._every - (step - self._first) % self._every
 
     def act(self, fit: Fit) -> None:
-        number = (fit.step - self._first) // self._every
-        slot = min(_zeros(number), _SNAPSHOTS - 1)
-        self._kept[slot] = fit.step, fit.snapshot()
+        gap = self._gap(fit)
+        if self._kept and gap > _LOST:
+            error = NumericalError(
+                f"{type(fit.estimator).__name__}: step {fit.step}: chains have run away: "
+                f"|energy_data - energy_samples| is {gap:.3g} deviations of a Gaussian's energy"
+            )
+            if not self.rescue(fit, error):
+                raise error
+        elif not self._kept or gap <= _SOUND:
+            number = (fit.step - self._first) // self._every
+            slot = min(_zeros(number), _SNAPSHOTS - 1)
+            self._kept[slot] = fit.step, fit.snapshot()
+
+    def _gap(self, fit: Fit) -> float:
+        """The gap of late, in units of sqrt(D / 2), a Gaussian's deviation in D dimensions."""
+        gap = fit.metrics(fit.step - self._every).get("gap", np.empty(0))
+        size = float(np.median(np.abs(gap))) if len(gap) else 0.0
+        return size / max(1.0, math.sqrt(fit.x[0].size / 2))
 
     def rescue(self, fit: Fit, error: NumericalError) -> bool:
         if len(self._found) == self._limit:

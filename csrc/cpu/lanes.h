@@ -23,7 +23,7 @@ typedef struct ebm__lanes {
 static inline ebm__lanes ebm__lanes_of(int64_t pieces, double work, size_t bytes)
 {
     ebm__lanes lanes = {.pieces = pieces, .bytes = (bytes + 63) / 64 * 64};
-    double worth = (double)pieces * work / EBM_LANES_WORK + 1;
+    double worth = (double)pieces * work / (double)EBM_LANES_WORK + 1;
     int64_t most = lanes.bytes ? (int64_t)(EBM_LANES_BYTES / lanes.bytes) : EBM_LANES_MOST;
     if (most > EBM_LANES_MOST) most = EBM_LANES_MOST;
     if (most > pieces) most = pieces;

@@ -505,7 +505,7 @@ typedef void (*axis_kernel)(void *out, const void *x, int64_t n, int64_t width, 
         int32_t rest = (int32_t)(n - start < ROW ? n - start : ROW), place = rest; \
         x += start;                                                               \
         for (int32_t i = 0; i < rest; i++) { /* a NaN is not equal to itself */   \
-            int32_t here = (x[i] == best) | (x[i] != x[i]) ? i : rest;            \
+            int32_t here = ((x[i] == best) | (x[i] != x[i])) ? i : rest;          \
             place = here < place ? here : place;                                  \
         }                                                                         \
         return (int32_t)start + place;                                            \

@@ -228,6 +228,24 @@ def test_a_rate_that_is_too_high_is_lowered_until_training_holds(rows):
     assert (est.history_["rollback_to"] < est.history_["rollback_step"]).all()
 
 
+def test_chains_that_run_away_are_taken_back_to_where_they_were_sound(rows):
+    """The loss is too large only long after all is lost: the gap says it in time."""
+    options = {
+        "network": networks.MLP((64, 64)),
+        "sampler": samplers.Langevin(step_size=0.3, n_steps=20),
+        "learning_rate": 1e-2,
+        "l2": 0.0,
+        "reinit": 0.05,
+        "max_steps": 600,
+    }
+    with pytest.raises(NumericalError, match="too large"):
+        small(on_divergence="raise", **options).fit(rows)
+    with pytest.warns(DivergenceWarning, match="chains have run away"):
+        est = small(**options).fit(rows)
+    assert est.n_steps_ == 600
+    assert np.abs(est.history_["gap"]).max() < 500
+
+
 def test_the_lower_rate_lasts_and_is_pickled(rows):
     rate = schedules.Linear(1e-3, 100)
     with pytest.warns(DivergenceWarning):
@@ -269,9 +287,13 @@ def test_four_snapshots_last_of_them_all():
     class Fake:
         first = step = 100
         estimator = None
+        x = np.zeros((1, 2))
 
         def snapshot(self):
             return {}
+
+        def metrics(self, since):
+            return {"gap": np.zeros(10)}
 
     fit = Fake()
     rollback = Rollback(fit, every=10, limit=3)

@@ -6,8 +6,9 @@ the current trace.  The tables of what works are in _numpy.py.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -15,15 +16,34 @@ from . import _at, _core, _elementwise, _indexing, _linalg, _statistics
 from . import _numpy as table
 from . import _shapes as shapes
 from . import _sorting as sorting
+from ._checks import WRONG, placed
 from ._core import ops
 from ._trace import as_node, need
 from .errors import StateError
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _HELP = (
     "while a function is traced, arrays have a shape and a dtype but no values: "
     "use np.where instead of if, ebm.repeat instead of a loop that ends by a value, "
     "or compute this outside of the function"
 )
+
+
+def _named(where: str) -> Callable[[F], F]:
+    """What a method says of its arguments begins with ``where``."""
+
+    def decorate(method: F) -> F:
+        @functools.wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return method(*args, **kwargs)
+            except WRONG as error:
+                raise placed(error, where) from None
+
+        return cast(F, call)
+
+    return decorate
 
 
 def _has_no_value(what: str) -> Any:
@@ -36,9 +56,11 @@ def _has_no_value(what: str) -> Any:
 def _binary(ufunc: np.ufunc) -> tuple[Any, Any]:
     implementation = table.UFUNCS[ufunc]
 
+    @_named(f"np.{ufunc.__name__}")
     def method(self: Array, other: Any) -> Array:
         return implementation(self, other)
 
+    @_named(f"np.{ufunc.__name__}")
     def reflected(self: Array, other: Any) -> Array:
         return implementation(other, self)
 
@@ -48,6 +70,7 @@ def _binary(ufunc: np.ufunc) -> tuple[Any, Any]:
 def _unary(ufunc: np.ufunc) -> Any:
     implementation = table.UFUNCS[ufunc]
 
+    @_named(f"np.{ufunc.__name__}")
     def method(self: Array) -> Array:
         return implementation(self)
 
@@ -57,6 +80,7 @@ def _unary(ufunc: np.ufunc) -> Any:
 def _function(function: Callable[..., Any]) -> Any:
     implementation = table.FUNCTIONS[function]
 
+    @_named(f"np.{function.__name__}")
     def method(self: Array, *args: Any, out: None = None, **kwargs: Any) -> Any:
         if out is not None:
             raise TypeError(f".{method.__name__}: out: got an array, expected None")
@@ -98,6 +122,14 @@ class Array(_core.Node):
     # ---- NumPy's protocols
 
     def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any
+    ) -> Any:
+        try:
+            return self._call_ufunc(ufunc, method, *inputs, **options)
+        except WRONG as error:
+            raise placed(error, f"np.{ufunc.__name__}") from None
+
+    def _call_ufunc(
         self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **options: Any
     ) -> Any:
         name = ufunc.__name__
@@ -127,6 +159,14 @@ class Array(_core.Node):
 
     def __array_function__(
         self, function: Callable[..., Any], types: Any, args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        try:
+            return self._call_function(function, args, kwargs)
+        except WRONG as error:
+            raise placed(error, f"np.{table.name_of(function)}") from None
+
+    def _call_function(
+        self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]
     ) -> Any:
         name = table.name_of(function)
         implementation = table.FUNCTIONS.get(function)
@@ -203,6 +243,7 @@ class Array(_core.Node):
             raise TypeError("iteration over an array without axes")
         return (self[i] for i in range(self.shape[0]))
 
+    @_named("index")
     def __getitem__(self, index: Any) -> Array:
         return _indexing.get(self, index)
 
@@ -243,14 +284,17 @@ class Array(_core.Node):
     conj = _unary(np.conjugate)
     conjugate = _unary(np.conjugate)
 
+    @_named("np.reshape")
     def reshape(self, *shape: Any) -> Array:
         """The values in another shape; one size may be -1."""
         return shapes.reshape(self, shape[0] if len(shape) == 1 else shape)
 
+    @_named("np.transpose")
     def transpose(self, *axes: Any) -> Array:
         """The axes in another order; reversed if none is given."""
         return shapes.transpose(self, axes[0] if len(axes) == 1 else axes or None)
 
+    @_named("astype")
     def astype(self, dtype: Any, copy: bool = True) -> Array:
         """The values in another dtype."""
         return ops.cast(need().graph, as_node(self), dtype)
@@ -281,6 +325,7 @@ class Array(_core.Node):
     T = property(transpose, doc="The axes reversed.")
 
     @property
+    @_named("mT")
     def mT(self) -> Array:
         """The last two axes swapped."""
         return shapes.swapaxes(self, -1, -2)

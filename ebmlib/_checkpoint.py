@@ -261,8 +261,8 @@ def _check_parameters(est: EnergyEstimator) -> None:
     _core.check_options("training", "", spec["training"])
     est._check_loop()
     whole(est.max_steps, "max_steps", 0)
-    whole(est.verbose, "verbose", 0)
-    whole(est.warm_start, "warm_start", 0)
+    whole(int(est.verbose), "verbose", 0)
+    whole(int(est.warm_start), "warm_start", 0)
     for size in est.image_shape or ():
         whole(size, "image_shape", 1)
     if np.dtype(est.dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):

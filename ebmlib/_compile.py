@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import functools
+import inspect
 import weakref
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 
 from . import _core, _tree
+from ._checks import WRONG, placed
 from ._core import Node
 from ._interchange import as_array
 from ._trace import BOOL, FLOAT64, INT, Trace, as_node, canonical, current
@@ -54,10 +56,16 @@ class Traced:
     ) -> None:
         self.graph = _core.Graph()
         with Trace(self.graph, dtype=dtype):
-            inputs = [self.graph.input(None, *spec) for spec in specs]
+            inputs = [self._input(structure, k, spec) for k, spec in enumerate(specs)]
             args, kwargs = _tree.unflatten(structure, inputs)
             leaves, self.structure = _tree.flatten(function(*args, **kwargs))
             self.outs = [_result(leaf) for leaf in leaves]
+
+    def _input(self, structure: Any, k: int, spec: Spec) -> Array:
+        try:
+            return self.graph.input(None, *spec)
+        except WRONG as error:
+            raise placed(error, f"argument {_name(structure, k)}") from None
 
     def text(self) -> str:
         return self.graph.print(self.outs)
@@ -99,7 +107,7 @@ def _as_array(leaf: Any, structure: Any, k: int) -> NDArray[Any]:
         raise StateError("a traced array escaped: the function that it belongs to has ended")
     if not isinstance(leaf, np.generic) and not _is_array(leaf):
         raise TypeError(
-            f"argument {_name(structure, k)} is {type(leaf).__name__}, not an array: "
+            f"argument {_name(structure, k)}: got {type(leaf).__name__}, expected an array: "
             "close over it, or name it in static_argnums of ebm.jit"
         )
     return as_array(leaf, f"argument {_name(structure, k)}")
@@ -187,10 +195,10 @@ def _check_purity(first: Traced, second: Traced, name: str) -> None:
         difference = _different_constant(first.constants(), second.constants())
     if difference is not None:
         raise ValueError(
-            f"{name} is an impure function: two traces of it differ, first at\n"
-            f"    {difference[0].strip()}\n    {difference[1].strip()}\n"
-            "The usual cause is np.random in it: draw with ebm.random and a key, or pass the "
-            "numbers as an argument. Counters, clocks and files are other causes."
+            f"{name}: impure function: two traces of it differ, first at "
+            f"{difference[0].strip()!r} and {difference[1].strip()!r}: the usual cause is "
+            "np.random in it: draw with ebm.random and a key, or pass the numbers as an "
+            "argument (counters, clocks and files are other causes)"
         )
 
 
@@ -273,36 +281,60 @@ def also_concrete(*arrays: str) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         cache: dict[Any, Compiled] = {}
+        parameters = inspect.signature(function).parameters
+        needed = [
+            name for name in arrays if parameters[name].default is inspect.Parameter.empty
+        ]
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return checked(*args, **kwargs)
+            except WRONG as error:
+                raise placed(error, function.__name__.lstrip("_")) from None
+
+        def checked(*args: Any, **kwargs: Any) -> Any:
             if current() is not None:
                 return function(*args, **kwargs)
             given = dict(zip(arrays, args, strict=False))
-            given.update({name: kwargs.pop(name) for name in arrays if name in kwargs})
-            given = {name: value for name, value in given.items() if value is not None}
-            options = (args[len(arrays) :], tuple(sorted(kwargs.items())))
-            given = {name: _concrete(value) for name, value in given.items()}
+            given.update({name: kwargs[name] for name in arrays if name in kwargs})
+            missing = [name for name in needed if given.get(name) is None]
+            if missing:
+                inspect.signature(function).bind(*args, **kwargs)
+                raise TypeError(f"{missing[0]}: got None, expected an array")
+            given = {name: _concrete(v) for name, v in given.items() if v is not None}
+            kwargs = {name: v for name, v in kwargs.items() if name not in arrays}
+            options = args[len(arrays) :]
+            key = options_key((options, sorted(kwargs.items())))
             leaves, structure = _tree.flatten(((), given))
             values, specs = signature(leaves, structure)
-            compiled = cache.get((structure, specs, options))
+            compiled = cache.get((structure, specs, key))
             if compiled is None:
 
                 def inline(**traced: Any) -> Any:
                     traced = {name: traced.get(name) for name in arrays}
-                    return function(*traced.values(), *options[0], **kwargs)
+                    return function(*traced.values(), *options, **kwargs)
 
                 if len(cache) == MAX_CONCRETE:
                     cache.clear()
                 compiled = compile_function(
                     inline, function.__name__, structure, specs, pure=True
                 )
-                cache[structure, specs, options] = compiled
+                cache[structure, specs, key] = compiled
             return compiled(values)
 
         return cast(F, call)
 
     return decorate
+
+
+def options_key(value: Any) -> Any:
+    """What tells options apart, hashable: 1, 1.0 and True are three; a list is a tuple."""
+    if isinstance(value, list | tuple):
+        return (tuple, *map(options_key, value))
+    if getattr(type(value), "__hash__", None) is None:
+        raise TypeError(f"got {type(value).__name__}, expected an option: numbers or words")
+    return type(value), value
 
 
 def _concrete(value: Any) -> Any:

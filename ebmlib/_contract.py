@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
 
 from . import _numpy as table
 from . import _shapes as shapes
+from ._checks import axis_indices
 from ._core import ops
 from ._numpy import Axis, function, ufunc
 from ._trace import FLOAT64, INT, UINT8, DType, Value, as_float, as_node, need, promote
@@ -175,7 +176,7 @@ def tensordot(a: Value, b: Value, axes: Any = 2) -> Array:
     if isinstance(axes, int):
         axes = (range(a.ndim - axes, a.ndim), range(axes))
     in_a, in_b = (
-        normalize_axis_tuple(tuple(of) if isinstance(of, Sequence) else of, x.ndim)
+        axis_indices(tuple(of) if isinstance(of, Sequence) else of, x.ndim)
         for of, x in zip(axes, (a, b), strict=True)
     )
     if [a.shape[k] for k in in_a] != [b.shape[k] for k in in_b]:
@@ -251,6 +252,13 @@ def _parse(subscripts: str, nodes: list[Array]) -> tuple[list[list[Label]], list
     own.
     """
     left, arrow, right = subscripts.replace(" ", "").partition("->")
+    for term in (*left.split(","), right):
+        strange = set(term.replace("...", "", 1)) - set(string.ascii_letters)
+        if strange:
+            raise ValueError(
+                f"einsum: {subscripts!r}: got {min(strange)!r}, "
+                "expected letters, '...' and '->'"
+            )
     terms = left.split(",")
     if len(terms) != len(nodes):
         raise ValueError(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def get(x: Array, index: Any) -> Array:
     """x[index]: slices and axes first, then one ``take`` for all integer arrays together."""
     graph = _trace.need().graph
+    _check_masks(x, index if isinstance(index, tuple) else (index,))
     items = _expand(x, _as_items(index))
     x, items = _add_axes(graph, x, items)
     if any(_is_array(item) for item in items):
@@ -29,6 +30,29 @@ def get(x: Array, index: Any) -> Array:
         return _take(graph, x, items)
     kept = [size for size, item in zip(x.shape, items, strict=True) if isinstance(item, slice)]
     return ops.reshape(graph, x, kept)
+
+
+def _check_masks(x: Array, index: tuple[Any, ...]) -> None:
+    """IndexError for a mask whose shape is not that of the axes it stands for."""
+    widths = [_width(item) for item in index]
+    at = 0
+    for k, item in enumerate(index):
+        if item is Ellipsis:
+            at = x.ndim - sum(widths[k + 1 :])
+        mask = np.asarray(item) if isinstance(item, np.ndarray | list) else None
+        if mask is not None and mask.dtype == np.bool_:
+            axes = x.shape[at : at + mask.ndim]
+            if mask.shape != axes:
+                raise IndexError(f"mask: got shape {mask.shape}, expected {axes}")
+        at += widths[k]
+
+
+def _width(item: Any) -> int:
+    """How many axes an item of an index takes."""
+    if item is None or item is Ellipsis:
+        return 0
+    array = np.asarray(item) if isinstance(item, np.ndarray | list) else None
+    return array.ndim if array is not None and array.dtype == np.bool_ else 1
 
 
 def _is_array(item: Any) -> bool:

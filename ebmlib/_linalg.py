@@ -94,7 +94,7 @@ def det(a: Value) -> Array:
 @function(np.linalg.eigh)
 def eigh(a: Value, UPLO: str = "L") -> tuple[Array, Array]:
     """Values and vectors without derivative: an error, unless under ebm.stop_gradient."""
-    if UPLO.upper() not in ("L", "U"):
+    if not isinstance(UPLO, str) or UPLO.upper() not in ("L", "U"):
         raise ValueError(f"eigh: UPLO: got {UPLO!r}, expected 'L' or 'U'")
     node = _square(as_float(a), "eigh")
     if UPLO.upper() == "U":

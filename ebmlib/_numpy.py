@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from ._checks import axis_index, axis_indices
 from ._core import Graph, Node, ops
 from ._trace import (
     BOOL,
@@ -478,7 +478,7 @@ def clip(
 
 def axes_of(axis: Axis, ndim: int) -> tuple[int, ...] | None:
     """The axes, none of them negative; None for all."""
-    return None if axis is None else normalize_axis_tuple(axis, ndim)
+    return None if axis is None else axis_indices(axis, ndim)
 
 
 def count(shape: tuple[int, ...], axis: Axis) -> int:
@@ -645,7 +645,7 @@ def flat_or_axis(node: Array, axis: int | None) -> tuple[Array, int]:
     """(node, axis) to work along; the whole array as one axis for None."""
     if axis is None:
         return ops.reshape(need().graph, node, node.size), 0
-    return node, normalize_axis_index(axis, node.ndim)
+    return node, axis_index(axis, node.ndim)
 
 
 @function(np.argmax)

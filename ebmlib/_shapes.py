@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from ._checks import axis_index, axis_indices, whole
 from ._core import Node, ops
 from ._numpy import Axis, add, flat_or_axis, function, multiply, subtract, sum, where
 from ._trace import (
@@ -45,7 +45,7 @@ def ndim(a: Value) -> int:
 @function(np.size)
 def size(a: Value, axis: int | None = None) -> int:
     node = as_node(a)
-    return node.size if axis is None else node.shape[axis]
+    return node.size if axis is None else node.shape[axis_index(axis, node.ndim)]
 
 
 @function(np.result_type)
@@ -83,7 +83,7 @@ def transpose(a: Value, axes: Any = None) -> Array:
     node = as_node(a)
     if axes is None:
         axes = range(node.ndim)[::-1]
-    return ops.permute(need().graph, node, normalize_axis_tuple(axes, node.ndim))
+    return ops.permute(need().graph, node, axis_indices(axes, node.ndim))
 
 
 @function(np.matrix_transpose)
@@ -95,7 +95,7 @@ def matrix_transpose(x: Value) -> Array:
 def swapaxes(a: Value, axis1: int, axis2: int) -> Array:
     node = as_node(a)
     order = list(range(node.ndim))
-    i, j = (normalize_axis_index(axis, node.ndim) for axis in (axis1, axis2))
+    i, j = (axis_index(axis, node.ndim) for axis in (axis1, axis2))
     order[i], order[j] = j, i
     return ops.permute(need().graph, node, order)
 
@@ -103,8 +103,8 @@ def swapaxes(a: Value, axis1: int, axis2: int) -> Array:
 @function(np.moveaxis)
 def moveaxis(a: Value, source: Any, destination: Any) -> Array:
     node = as_node(a)
-    source = normalize_axis_tuple(source, node.ndim, "source")
-    destination = normalize_axis_tuple(destination, node.ndim, "destination")
+    source = axis_indices(source, node.ndim)
+    destination = axis_indices(destination, node.ndim)
     if len(source) != len(destination):
         raise ValueError(
             "np.moveaxis: source and destination must have the same number of axes"
@@ -119,7 +119,7 @@ def moveaxis(a: Value, source: Any, destination: Any) -> Array:
 def expand_dims(a: Value, axis: int | Sequence[int]) -> Array:
     node = as_node(a)
     count = len(axis) if isinstance(axis, Sequence) else 1
-    axes = normalize_axis_tuple(axis, node.ndim + count)
+    axes = axis_indices(axis, node.ndim + count)
     sizes = iter(node.shape)
     new = [1 if k in axes else next(sizes) for k in range(node.ndim + count)]
     return ops.reshape(need().graph, node, new)
@@ -130,7 +130,7 @@ def squeeze(a: Value, axis: Axis = None) -> Array:
     node = as_node(a)
     if axis is None:
         axis = [k for k, s in enumerate(node.shape) if s == 1]
-    axes = normalize_axis_tuple(axis, node.ndim)
+    axes = axis_indices(axis, node.ndim)
     if any(node.shape[k] != 1 for k in axes):
         raise ValueError(f"np.squeeze: an axis of {axis} is not of size 1 in {node.shape}")
     return ops.reshape(
@@ -184,13 +184,13 @@ def concatenate(arrays: Sequence[Value], axis: int | None = 0) -> Array:
     nodes = promote(*arrays)
     if axis is None:
         nodes, axis = [reshape(node, -1) for node in nodes], 0
-    return ops.concat(need().graph, nodes, normalize_axis_index(axis, nodes[0].ndim))
+    return ops.concat(need().graph, nodes, axis_index(axis, nodes[0].ndim))
 
 
 @function(np.stack)
 def stack(arrays: Sequence[Value], axis: int = 0) -> Array:
     arrays = [as_node(a) for a in arrays]
-    at = normalize_axis_index(axis, arrays[0].ndim + 1)
+    at = axis_index(axis, arrays[0].ndim + 1)
     return concatenate([expand_dims(a, at) for a in arrays], at)
 
 
@@ -225,11 +225,12 @@ def piece(node: Array, axis: int, start: int, stop: int) -> Array:
 @function(np.array_split)
 def array_split(ary: Value, indices_or_sections: Any, axis: int = 0) -> list[Array]:
     node = as_node(ary)
-    at = normalize_axis_index(axis, node.ndim)
+    at = axis_index(axis, node.ndim)
     total = node.shape[at]
-    if isinstance(indices_or_sections, int | np.integer):
-        each, more = divmod(total, int(indices_or_sections))
-        sizes = [each + (k < more) for k in range(indices_or_sections)]
+    if np.ndim(indices_or_sections) == 0:
+        sections = whole(indices_or_sections, "indices_or_sections", 1)
+        each, more = divmod(total, sections)
+        sizes = [each + (k < more) for k in range(sections)]
         cuts = np.cumsum([0, *sizes]).tolist()
     else:
         cuts = [0, *[int(k) for k in indices_or_sections], total]
@@ -238,9 +239,10 @@ def array_split(ary: Value, indices_or_sections: Any, axis: int = 0) -> list[Arr
 
 @function(np.split)
 def split(ary: Value, indices_or_sections: Any, axis: int = 0) -> list[Array]:
-    if isinstance(indices_or_sections, int | np.integer):
-        total = as_node(ary).shape[axis]
-        if total % indices_or_sections:
+    if np.ndim(indices_or_sections) == 0:
+        node = as_node(ary)
+        total = node.shape[axis_index(axis, node.ndim)]
+        if total % whole(indices_or_sections, "indices_or_sections", 1):
             raise ValueError(f"np.split: {total} is no multiple of {indices_or_sections}")
     return array_split(ary, indices_or_sections, axis)
 
@@ -329,7 +331,7 @@ def _concrete(obj: Any, what: str, size: int) -> Any:
 @function(np.flip)
 def flip(m: Value, axis: Axis = None) -> Array:
     node = as_node(m)
-    for k in range(node.ndim) if axis is None else normalize_axis_tuple(axis, node.ndim):
+    for k in range(node.ndim) if axis is None else axis_indices(axis, node.ndim):
         node = ops.flip(need().graph, node, k)
     return node
 
@@ -346,7 +348,7 @@ def flipud(m: Value) -> Array:
 
 @function(np.rot90)
 def rot90(m: Value, k: int = 1, axes: Sequence[int] = (0, 1)) -> Array:
-    first, second = normalize_axis_tuple(axes, np.ndim(m))
+    first, second = axis_indices(axes, np.ndim(m))
     turns = k % 4
     if turns in (0, 2):
         return flip(m, (first, second)) if turns else as_node(m)
@@ -360,7 +362,7 @@ def roll(a: Value, shift: Any, axis: Axis = None) -> Array:
     node = as_node(a)
     if axis is None:
         return reshape(roll(reshape(node, -1), shift, 0), node.shape)
-    shifts, axes = np.broadcast_arrays(shift, normalize_axis_tuple(axis, node.ndim))
+    shifts, axes = np.broadcast_arrays(shift, axis_indices(axis, node.ndim))
     for by, at in zip(shifts.tolist(), axes.tolist(), strict=True):
         total = node.shape[at]
         by = by % total if total else 0
@@ -373,7 +375,7 @@ def roll(a: Value, shift: Any, axis: Axis = None) -> Array:
 @function(np.rollaxis)
 def rollaxis(a: Value, axis: int, start: int = 0) -> Array:
     ndim = np.ndim(a)
-    at = normalize_axis_index(axis, ndim)
+    at = axis_index(axis, ndim)
     start = start + ndim if start < 0 else start
     return moveaxis(a, at, start - 1 if start > at else start)
 
@@ -381,9 +383,10 @@ def rollaxis(a: Value, axis: int, start: int = 0) -> Array:
 @function(np.repeat)
 def repeat(a: Value, repeats: Any, axis: int | None = None) -> Array:
     node, at = flat_or_axis(as_node(a), axis)
-    if not isinstance(repeats, int | np.integer):
+    if np.ndim(repeats):
         counts = _concrete(repeats, "np.repeat: repeats", node.shape[at])
         return take(node, np.repeat(np.arange(node.shape[at]), counts), at)
+    repeats = whole(repeats, "repeats", 0)
     wide = (*node.shape[: at + 1], repeats, *node.shape[at + 1 :])
     spread = broadcast_to(expand_dims(node, at + 1), wide)
     return reshape(spread, (*node.shape[:at], node.shape[at] * repeats, *node.shape[at + 1 :]))
@@ -392,7 +395,9 @@ def repeat(a: Value, repeats: Any, axis: int | None = None) -> Array:
 @function(np.tile)
 def tile(A: Value, reps: Any) -> Array:
     node = as_node(A)
-    reps = tuple(reps) if isinstance(reps, Sequence) else (reps,)
+    reps = tuple(reps) if isinstance(reps, list | tuple) else (reps,)
+    for count in reps:
+        whole(count, "reps", 0)
     ndim = max(node.ndim, len(reps))
     reps = (1,) * (ndim - len(reps)) + reps
     sizes = (1,) * (ndim - node.ndim) + node.shape
@@ -412,6 +417,8 @@ def pad(
         raise TypeError(f"np.pad: mode: got {mode!r}, expected one of {list(_PAD_MODES)}")
     node = as_node(array)
     widths = np.broadcast_to(pad_width, (node.ndim, 2)).tolist()
+    for width in np.ravel(widths).tolist():
+        whole(width, "pad_width", 0)
     if mode == "constant":
         return _pad_constant(node, widths, constant_values)
     for axis, (n, width) in enumerate(zip(node.shape, widths, strict=True)):
@@ -423,8 +430,6 @@ def pad(
 def _pad_constant(node: Array, widths: list[list[int]], value: Value) -> Array:
     if np.ndim(value):
         raise TypeError("np.pad: constant_values: got an array, expected one number")
-    if any(side < 0 for width in widths for side in width):
-        raise ValueError("np.pad: pad_width: got a negative width")
     before = [low for low, _ in widths]
     total = [low + n + high for n, (low, high) in zip(node.shape, widths, strict=True)]
     padded = ops.pad(need().graph, node, before, [1] * node.ndim, total)
@@ -442,8 +447,8 @@ def without_ends(node: Array, axis: int, first: int, last: int) -> Array:
 @function(np.diff)
 def diff(a: Value, n: int = 1, axis: int = -1) -> Array:
     node = as_node(a)
-    at = normalize_axis_index(axis, node.ndim)
-    for _ in range(n):
+    at = axis_index(axis, node.ndim)
+    for _ in range(whole(n, "n", 0)):
         node = subtract(without_ends(node, at, 1, 0), without_ends(node, at, 0, 1))
     return node
 
@@ -472,8 +477,11 @@ def diagonal(a: Value, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array
 @function(np.diag)
 def diag(v: Value, k: int = 0) -> Array:
     node = as_node(v)
+    k = whole(k, "k")
     if node.ndim == 2:
         return diagonal(node, k)
+    if node.ndim != 1:
+        raise ValueError(f"v: got shape {node.shape}, expected one axis or two")
     n = node.shape[0] + abs(k)
     row = pad(node, (max(k, 0), max(-k, 0)))  # what each column has on the diagonal
     return where(np.eye(n, k=k, dtype=bool), row, 0)
@@ -490,8 +498,11 @@ def trace(a: Value, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
 
 
 def _below(m: Value, k: int) -> Any:
-    rows, columns = as_node(m).shape[-2:]
-    return np.tri(rows, columns, k, dtype=np.bool_)
+    node = as_node(m)
+    if node.ndim < 2:
+        raise ValueError(f"m: got shape {node.shape}, expected at least two axes")
+    rows, columns = node.shape[-2:]
+    return np.tri(rows, columns, whole(k, "k"), dtype=np.bool_)
 
 
 @function(np.tril)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from . import _numpy as table
 from . import _shapes as shapes
+from ._checks import axis_index, axis_indices
 from ._core import Node, ops
 from ._indexing import wrapped
 from ._numpy import Axis, flat_or_axis, function
@@ -65,7 +65,7 @@ def take_along_axis(arr: Value, indices: Value, axis: int | None = -1) -> Array:
 def _sorted_rows(a: Value, axis: Axis, what: str) -> tuple[Array, tuple[int, ...], list[int]]:
     """The axes joined into one, the last, and sorted; the shape of the others; with ones."""
     node = as_node(a)
-    axes = normalize_axis_tuple(range(node.ndim) if axis is None else axis, node.ndim)
+    axes = axis_indices(range(node.ndim) if axis is None else axis, node.ndim)
     rest = [k for k in range(node.ndim) if k not in axes]
     count = math.prod(node.shape[k] for k in axes)
     if count == 0:
@@ -147,7 +147,7 @@ def prod(
     a: Value, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
 ) -> Array:
     node = _product_node(a, dtype)
-    axes = None if axis is None else normalize_axis_tuple(axis, node.ndim)
+    axes = None if axis is None else axis_indices(axis, node.ndim)
     return ops.prod(need().graph, node, axes, keepdims)
 
 
@@ -161,7 +161,7 @@ def _running_maximum(array: Value, axis: int = 0) -> Array:
     node = as_node(array)
     if node.dtype == BOOL:
         return as_node(_running_maximum(as_node(node, INT), axis), BOOL)
-    return ops.cummax(need().graph, node, normalize_axis_index(axis, node.ndim))
+    return ops.cummax(need().graph, node, axis_index(axis, node.ndim))
 
 
 def _running(running: Callable[..., Array]) -> Callable[..., Array]:

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index
 
 from . import _contract as contract
 from . import _numpy as table
 from . import _shapes as shapes
+from ._checks import axis_index
 from ._numpy import (
     UFUNCS,
     Axis,
@@ -114,7 +114,7 @@ def average(
     if weights is None:
         return table.mean(a, axis, keepdims=keepdims)
     node, weights = promote_float(a, weights, of_small=FLOAT64)
-    at = normalize_axis_index(axis, node.ndim) if isinstance(axis, int) else 0
+    at = axis_index(axis, node.ndim) if isinstance(axis, int) else 0
     if isinstance(axis, int) and weights.shape == node.shape[at : at + 1]:
         weights = shapes.reshape(weights, [-1] + [1] * (node.ndim - 1 - at))
     elif weights.shape != node.shape:
@@ -177,7 +177,7 @@ def corrcoef(x: Value, y: Value = None, rowvar: bool = True) -> Array:
 @function(np.trapezoid)
 def trapezoid(y: Value, x: Value = None, dx: Value = 1.0, axis: int = -1) -> Array:
     node = as_float(y, FLOAT64)
-    at = normalize_axis_index(axis, node.ndim)
+    at = axis_index(axis, node.ndim)
     widths = dx
     if x is not None:
         widths = shapes.diff(x, axis=at if np.ndim(x) == node.ndim else -1)
@@ -288,6 +288,6 @@ def apply_along_axis(
     results = shapes.stack([func1d(row, *args, **kwargs) for row in rows])
     inner = results.shape[1:]
     results = shapes.reshape(results, outer + inner)
-    at = normalize_axis_index(axis, len(outer) + 1)
+    at = axis_index(axis, len(outer) + 1)
     ends = range(len(outer), len(outer) + len(inner))
     return shapes.moveaxis(results, tuple(ends), tuple(range(at, at + len(inner))))

@@ -161,6 +161,8 @@ def _kind(trace: Trace, value: Value) -> tuple[Value, Kind]:
     if type(value) is float or type(value) is int:
         return value, type(value)
     array = value if isinstance(value, np.ndarray | np.generic) else np.asarray(value)
+    if array.dtype.kind == "O" and array is not value:
+        raise TypeError(f"got {type(value).__name__}, expected an array or a number")
     dtype = canonical(array.dtype)
     return array, trace.dtype if trace.dtype is not None and dtype.kind == "f" else dtype
 
@@ -222,6 +224,14 @@ def promote_float(*values: Value, of_small: DType = FLOAT32) -> list[Array]:
     common = _common(tuple([kind for _, kind in pairs]), trace.dtype)
     dtype = to_float(common, trace.dtype, of_small)
     return [_node(trace, value, kind, dtype) for value, kind in pairs]
+
+
+def as_index(value: Value, what: str = "index") -> Array:
+    """The value, of integers or bools, as a node of int32."""
+    node = as_node(value)
+    if node.dtype.kind == "f":
+        raise TypeError(f"{what}: got {node.dtype}, expected integers")
+    return as_node(node, INT)
 
 
 def as_bool(value: Value) -> Array:

@@ -12,13 +12,15 @@ array([0., 2.])
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+import numpy as np
 
 from . import _linalg
 from . import _numpy as table
 from . import _shapes as shapes
+from ._checks import axis_index, axis_indices, real, whole
 from ._compile import also_concrete
 from ._core import ops
 from ._images import (
@@ -29,13 +31,13 @@ from ._images import (
     global_avg_pool,
     global_max_pool,
     max_pool,
-    pair,
     resize,
     space_to_depth,
     upsample,
 )
 from ._losses import bce_with_logits, cross_entropy, huber, kl_normal
-from ._trace import INT, as_float, as_node, need, promote, promote_float
+from ._trace import INT, as_float, as_index, as_node, need, promote, promote_float
+from .errors import ShapeError
 
 if TYPE_CHECKING:
     from ._array import Array
@@ -173,7 +175,7 @@ def leaky_relu(x: Any, slope: float = 0.01) -> Any:
     >>> ebm.functional.leaky_relu(np.array([-1.0, 2.0]), 0.2)
     array([-0.2,  2. ])
     """
-    return ops.leaky_relu(need().graph, as_float(x), slope)
+    return ops.leaky_relu(need().graph, as_float(x), real(slope, "slope"))
 
 
 @also_concrete("x")
@@ -184,7 +186,7 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
     >>> ebm.functional.elu(np.array([-1.0, 2.0]))
     array([-0.63212056,  2.        ])
     """
-    return ops.elu(need().graph, as_float(x), alpha)
+    return ops.elu(need().graph, as_float(x), real(alpha, "alpha"))
 
 
 @also_concrete("x")
@@ -290,7 +292,7 @@ def glu(x: Any, axis: int = -1) -> Any:
 
 
 def _axes(axis: Axis, node: Array) -> tuple[int, ...] | None:
-    return None if axis is None else normalize_axis_tuple(axis, node.ndim)
+    return None if axis is None else axis_indices(axis, node.ndim)
 
 
 @also_concrete("x")
@@ -314,7 +316,7 @@ def softmax(x: Any, axis: int = -1) -> Any:
     array([0.25, 0.75])
     """
     node = as_float(x)
-    return ops.softmax(need().graph, node, normalize_axis_index(axis, node.ndim))
+    return ops.softmax(need().graph, node, axis_index(axis, node.ndim))
 
 
 @also_concrete("x")
@@ -326,7 +328,7 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
     array([-0.69314718, -0.69314718])
     """
     node = as_float(x)
-    return ops.log_softmax(need().graph, node, normalize_axis_index(axis, node.ndim))
+    return ops.log_softmax(need().graph, node, axis_index(axis, node.ndim))
 
 
 @also_concrete("labels")
@@ -338,7 +340,7 @@ def one_hot(labels: Any, classes: int, dtype: str = "float32") -> Any:
     array([[0., 0., 1.],
            [1., 0., 0.]], dtype=float32)
     """
-    labels = as_node(labels, INT)
+    labels, classes = as_index(labels, "labels"), whole(classes, "classes", 0)
     shape = (*labels.shape, classes)
     places = ops.iota(need().graph, INT, shape, len(shape) - 1)
     return as_node(table.equal(shapes.expand_dims(labels, -1), places), dtype)
@@ -356,7 +358,7 @@ def standardize(x: Any, axis: Axis = -1, epsilon: float = 1e-5) -> Any:
     array([-1.,  1.])
     """
     node = as_float(x)
-    return ops.standardize(need().graph, node, _axes(axis, node), epsilon)
+    return ops.standardize(need().graph, node, _axes(axis, node), real(epsilon, "epsilon"))
 
 
 @also_concrete("x", "gain", "bias")
@@ -371,7 +373,7 @@ def batch_norm(x: Any, gain: Any, bias: Any, epsilon: float = 1e-5) -> Any:
            [ 1.,  1.]])
     """
     x, gain, bias = promote_float(x, gain, bias)
-    return ops.batch_norm(need().graph, x, gain, bias, epsilon)
+    return ops.batch_norm(need().graph, x, gain, bias, real(epsilon, "epsilon"))
 
 
 @also_concrete("x", "gain", "bias")
@@ -385,7 +387,7 @@ def layer_norm(x: Any, gain: Any, bias: Any, epsilon: float = 1e-5) -> Any:
            [-1.,  1.]])
     """
     x, gain, bias = promote_float(x, gain, bias)
-    return ops.layer_norm(need().graph, x, gain, bias, epsilon)
+    return ops.layer_norm(need().graph, x, gain, bias, real(epsilon, "epsilon"))
 
 
 @also_concrete("x", "gain", "bias")
@@ -399,7 +401,8 @@ def group_norm(x: Any, gain: Any, bias: Any, groups: int, epsilon: float = 1e-5)
     array([[-1.,  1., -1.,  1.]])
     """
     x, gain, bias = promote_float(x, gain, bias)
-    return ops.group_norm(need().graph, x, groups, gain, bias, epsilon)
+    count = whole(groups, "groups", 1)
+    return ops.group_norm(need().graph, x, count, gain, bias, real(epsilon, "epsilon"))
 
 
 @also_concrete("x", "gain", "bias")
@@ -478,17 +481,41 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return ops.linear(need().graph, *promote_float(x, weight, bias))
 
 
+def _pair(value: Any, name: str, least: int) -> tuple[int, int]:
+    """One whole number for rows and columns, or one for each."""
+    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str):
+        number = whole(value, name, least)
+        return number, number
+    if len(value) != 2:
+        raise ValueError(f"{name}: got {value!r}, expected an int or a pair")
+    return whole(value[0], name, least), whole(value[1], name, least)
+
+
+def _padding(value: Any) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right) of an int, a pair, or a pair of pairs."""
+    if isinstance(value, str):
+        raise ValueError(f"padding: got {value!r}, expected 'valid', 'same' or numbers")
+    sides = value if isinstance(value, Sequence | np.ndarray) else (value, value)
+    if len(sides) != 2:
+        raise ValueError(f"padding: got {value!r}, expected an int, a pair or two pairs")
+    return (*_pair(sides[0], "padding", 0), *_pair(sides[1], "padding", 0))
+
+
 def _geometry(
-    shape: tuple[int, ...], stride: Any, padding: Any, dilation: Any, groups: int
+    x: Array, weight: Array, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> tuple[int, ...]:
     """The nine ints of a convolution: stride, top, bottom, left, right, dilation, groups."""
-    if padding == "valid":
-        padding = 0
-    if padding == "same":
-        spans = [(k - 1) * d for k, d in zip(shape[:2], pair(dilation), strict=True)]
+    if x.ndim != 4 or weight.ndim != 4:
+        raise ShapeError(
+            f"got x {x.shape} and weight {weight.shape}, expected (N, H, W, C) and "
+            "(kh, kw, in, out)"
+        )
+    spread = _pair(dilation, "dilation", 1)
+    if isinstance(padding, str) and padding == "same":
+        spans = [(k - 1) * d for k, d in zip(weight.shape[:2], spread, strict=True)]
         padding = tuple((span // 2, span - span // 2) for span in spans)
-    rows, columns = (pair(side) for side in pair(padding))
-    return (*pair(stride), *rows, *columns, *pair(dilation), groups)
+    sides = _padding(0 if isinstance(padding, str) and padding == "valid" else padding)
+    return (*_pair(stride, "stride", 1), *sides, *spread, whole(groups, "groups", 1))
 
 
 @also_concrete("x", "weight")
@@ -510,7 +537,7 @@ def conv(
     (1, 8, 8, 5)
     """
     x, weight = promote_float(x, weight)
-    geometry = _geometry(weight.shape, stride, padding, dilation, groups)
+    geometry = _geometry(x, weight, stride, padding, dilation, groups)
     return ops.conv(need().graph, x, weight, geometry)
 
 
@@ -532,10 +559,13 @@ def conv_transpose(
     (1, 8, 8, 3)
     """
     x, weight = promote_float(x, weight)
-    geometry = _geometry(weight.shape, stride, padding, dilation, groups)
-    (sh, sw, top, bottom, left, right, dh, dw, _), more = geometry, pair(output_padding)
+    geometry = _geometry(x, weight, stride, padding, dilation, groups)
+    sh, sw, top, bottom, left, right, dh, dw, _ = geometry
+    more = _pair(output_padding, "output_padding", 0)
     height = (x.shape[1] - 1) * sh - top - bottom + dh * (weight.shape[0] - 1) + 1 + more[0]
     width = (x.shape[2] - 1) * sw - left - right + dw * (weight.shape[1] - 1) + 1 + more[1]
+    if height < 1 or width < 1:
+        raise ShapeError(f"size of the result: got {(height, width)}, expected at least (1, 1)")
     return ops.conv_data(need().graph, x, weight, geometry, height, width)
 
 
@@ -613,7 +643,7 @@ def put(x: Any, index: Any, rows: Any) -> Any:
     array([0., 5., 0., 6.])
     """
     x, rows = promote(x, rows)
-    return ops.put(need().graph, x, as_node(index, INT), rows)
+    return ops.put(need().graph, x, as_index(index), rows)
 
 
 @also_concrete("values", "index")
@@ -626,5 +656,5 @@ def scatter_add(values: Any, index: Any, size: int, axis: int = 0) -> Any:
     array([5., 0., 2.])
     """
     node = as_node(values)
-    at = normalize_axis_index(axis, node.ndim)
-    return ops.scatter_add(need().graph, node, as_node(index, INT), at, size)
+    at = axis_index(axis, node.ndim)
+    return ops.scatter_add(need().graph, node, as_index(index), at, whole(size, "size", 0))

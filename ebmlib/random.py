@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _numpy as table
+from ._checks import real, whole
 from ._compile import also_concrete
-from ._core import ops
-from ._trace import FLOAT32, INT, as_node, need
+from ._core import Node, ops
+from ._trace import FLOAT32, as_index, as_node, need
 from .errors import ShapeError
 
 if TYPE_CHECKING:
@@ -47,10 +48,12 @@ def key(seed: Any = None) -> NDArray[np.int32]:
     if isinstance(seed, np.random.RandomState):
         return seed.randint(-(2**31), 2**31, size=2, dtype=np.int32)
     if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-        raise TypeError(f"a seed is an int or a numpy Generator, got {type(seed).__name__}")
+        raise TypeError(
+            f"key: seed: got {type(seed).__name__}, expected an int, a numpy Generator or None"
+        )
     seed = seed.__index__()
     if not -(2**63) <= seed < 2**64:
-        raise ValueError(f"a seed has at most 64 bits, got {seed}")
+        raise ValueError(f"key: seed: got {seed}, expected at most 64 bits")
     words = [seed >> shift & 0xFFFFFFFF for shift in (0, 32)]
     return np.array(words, dtype=np.uint32).view(np.int32)
 
@@ -71,12 +74,12 @@ def split(key: Any, n: int = 2) -> Any:
     >>> ebm.random.split(ebm.random.key(0), 3).shape
     (3, 2)
     """
-    return ops.random_bits(need().graph, _key(key), _SPLIT, (n, 2))
+    return ops.random_bits(need().graph, _key(key), _SPLIT, (whole(n, "n", 0), 2))
 
 
 @also_concrete("key", "data")
 def _fold_in(key: Any, data: Any) -> Any:
-    return ops.fold_in(need().graph, _key(key), as_node(data, INT))
+    return ops.fold_in(need().graph, _key(key), as_index(data, "data"))
 
 
 def fold_in(key: Any, data: Any) -> Any:
@@ -119,6 +122,10 @@ def uniform(
     >>> bool((ebm.random.uniform(ebm.random.key(0), (100,), low=2, high=3) > 2).all())
     True
     """
+    if not any(isinstance(bound, Node) for bound in (low, high)):
+        low, high = real(low, "low"), real(high, "high")
+        if not low < high:
+            raise ValueError(f"low, high: got {low}, {high}, expected low < high")
     trace = need()
     u = ops.uniform(trace.graph, _key(key), trace.next_purpose(), _draw_dtype(dtype), shape)
     return u if low == 0 and high == 1 else table.add(table.multiply(u, high - low), low)
@@ -132,8 +139,11 @@ def randint(key: Any, shape: Shape = (), low: int = 0, high: int = 2) -> Any:
     >>> ebm.random.randint(ebm.random.key(0), (4,), 0, 10).dtype
     dtype('int32')
     """
-    if not low < high:
-        raise ValueError(f"randint: no integers from {low} to {high} - 1")
+    low, high = whole(low, "low"), whole(high, "high")
+    if not -(2**31) <= low < high <= 2**31:
+        raise ValueError(
+            f"low, high: got {low}, {high}, expected low < high within the range of int32"
+        )
     trace = need()
     drawn = ops.randint(trace.graph, _key(key), trace.next_purpose(), high - low, shape)
     return drawn if low == 0 else table.add(drawn, low)

@@ -24,6 +24,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ._arviz import inference_data
 from ._chains import Target, as_arguments, as_energy
+from ._checks import whole as whole
 from ._files import Arrays, File, Savable
 from ._interchange import as_numbers
 from ._params import Specification, from_json, to_plain
@@ -371,11 +372,3 @@ def to_inference_data(
 def generator(random_state: Any) -> np.random.Generator:
     """A NumPy generator; unlike ``numpy.random.default_rng`` it never shares its state."""
     return np.random.default_rng(key(random_state).view(np.uint32))
-
-
-def whole(value: Any, name: str, least: int) -> int:
-    """``value`` as an int; ValueError unless it is a whole number of at least ``least``."""
-    number = int(value)
-    if number != value or number < least:
-        raise ValueError(f"{name}: got {value}, expected a whole number of at least {least}")
-    return number

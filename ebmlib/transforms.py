@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _tree
+from ._checks import WRONG, function, placed, positions
 from ._compile import cache_of, compile_function, name_of, signature, transformed
 from ._core import Node, ops
 from ._trace import Trace, as_node, current, need
@@ -62,7 +63,8 @@ def jit(f: Function, *, static_argnums: int | Sequence[int] = ()) -> Function:
     >>> ebm.jit(lambda x: np.sum(x**2))(np.arange(3.0))
     array(5.)
     """
-    static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    function(f, "jit")
+    static = positions(static_argnums, "jit: static_argnums")
     if not static:
         return transformed(f, f, ("jit",), name_of(f))
     cache = cache_of(f, ("jit", static))
@@ -70,7 +72,7 @@ def jit(f: Function, *, static_argnums: int | Sequence[int] = ()) -> Function:
     def call(*args: Any, **kwargs: Any) -> Any:
         if current() is not None:
             return f(*args, **kwargs)
-        fixed = {k % len(args): args[k] for k in static}
+        fixed = {_position(k, len(args), "jit: static_argnums"): args[k] for k in static}
         moving = tuple(arg for k, arg in enumerate(args) if k not in fixed)
 
         def inline(*moving: Any, **kwargs: Any) -> Any:
@@ -81,7 +83,7 @@ def jit(f: Function, *, static_argnums: int | Sequence[int] = ()) -> Function:
 
         leaves, structure = _tree.flatten((moving, kwargs))
         values, specs = signature(leaves, structure)
-        key = (tuple(sorted(fixed.items())), structure, specs)
+        key = (_static_key(fixed), structure, specs)
         if key not in cache:
             cache[key] = compile_function(inline, name_of(f), structure, specs, pure=False)
         return cache[key](values)
@@ -89,6 +91,27 @@ def jit(f: Function, *, static_argnums: int | Sequence[int] = ()) -> Function:
     call.__name__ = name_of(f)
     call.__doc__ = f.__doc__
     return call
+
+
+def _position(k: int, n: int, what: str) -> int:
+    """Position k of n arguments, counted from the front."""
+    if not -n <= k < n:
+        raise ValueError(f"{what}: got {k}, expected the position of one of {n} arguments")
+    return k % n
+
+
+def _static_key(fixed: dict[int, Any]) -> tuple[Any, ...]:
+    """What tells static arguments apart: 1, 1.0 and True are three."""
+    key = tuple((k, type(value), value) for k, value in sorted(fixed.items()))
+    for k, kind, value in key:
+        try:
+            hash(value)
+        except TypeError:
+            raise TypeError(
+                f"jit: argument {k}: got {kind.__name__}, expected something hashable, since "
+                "static_argnums names it"
+            ) from None
+    return key
 
 
 # ---- variables of a derivative ---------------------------------------------------------------
@@ -100,7 +123,7 @@ def _marked(tree: Tree, what: str) -> tuple[Tree, list[Array], Any]:
     graph = need().graph
     marks = []
     for k, leaf in enumerate(leaves):
-        node = as_node(leaf)
+        node = _node(leaf, what)
         if node.dtype.kind != "f":
             path = _tree.paths(structure)[k]
             raise TypeError(
@@ -115,7 +138,7 @@ def _marked(tree: Tree, what: str) -> tuple[Tree, list[Array], Any]:
 def _float_results(tree: Tree, what: str) -> tuple[list[Array], Any]:
     """(nodes, structure) of results that are to be differentiated."""
     leaves, structure = _tree.flatten(tree)
-    nodes = [as_node(leaf) for leaf in leaves]
+    nodes = [_node(leaf, f"{what}: result") for leaf in leaves]
     for k, node in enumerate(nodes):
         if node.dtype.kind != "f":
             path = _tree.paths(structure)[k]
@@ -131,7 +154,7 @@ def _like(structure: Any, nodes: list[Array], tree: Tree, what: str) -> list[Arr
     leaves = _tree.flatten_like(structure, tree, what)
     made = []
     for k, (leaf, like) in enumerate(zip(leaves, nodes, strict=True)):
-        node = as_node(leaf, like.dtype)
+        node = as_node(_node(leaf, what), like.dtype)
         if node.shape != like.shape:
             path = _tree.paths(structure)[k]
             raise ShapeError(f"{what}{path}: shape {node.shape}, expected {like.shape}")
@@ -179,7 +202,7 @@ def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -
         value, gradient = both(*args, **kwargs)
         return (gradient, value[1]) if has_aux else gradient
 
-    return transformed(inline, f, ("grad", argnums, has_aux), f"grad({name_of(f)})")
+    return transformed(inline, f, ("grad", _frozen(argnums), has_aux), f"grad({name_of(f)})")
 
 
 def value_and_grad(
@@ -195,21 +218,27 @@ def value_and_grad(
     """
     inline = _value_and_grad(f, argnums, has_aux, "value_and_grad")
     name = f"value_and_grad({name_of(f)})"
-    return transformed(inline, f, ("value_and_grad", argnums, has_aux), name)
+    return transformed(inline, f, ("value_and_grad", _frozen(argnums), has_aux), name)
+
+
+def _frozen(argnums: Any) -> Any:
+    return tuple(argnums) if isinstance(argnums, list) else argnums
 
 
 def _value_and_grad(
     f: Function, argnums: int | Sequence[int], has_aux: bool, what: str
 ) -> Function:
-    positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    function(f, what)
+    chosen = positions(argnums, f"{what}: argnums")
+    if not chosen:
+        raise ValueError(f"{what}: argnums: got none, expected at least one")
 
     def inline(*args: Any, **kwargs: Any) -> Any:
         given, parts = list(args), []
-        for position in positions:
-            if not -len(given) <= position < len(given):
-                raise ValueError(
-                    f"{what}: argnums {position}, but {len(given)} arguments given"
-                )
+        places = [_position(k, len(args), f"{what}: argnums") for k in chosen]
+        if len(set(places)) < len(places):
+            raise ValueError(f"{what}: argnums: got {argnums}, expected each argument once")
+        for position in places:
             given[position], *part = _marked(given[position], f"{what}: argument {position}")
             parts.append(part)
         result = f(*given, **kwargs)
@@ -227,7 +256,7 @@ def _value_and_grad(
         marks = [mark for part in parts for mark in part[0]]
         slopes = iter(need().graph.vjp(nodes, None, marks))
         grads = [_tree.unflatten(s, [next(slopes) for _ in own]) for own, s in parts]
-        gradient = grads[0] if isinstance(argnums, int) else tuple(grads)
+        gradient = tuple(grads) if isinstance(argnums, list | tuple) else grads[0]
         return (nodes[0], aux) if has_aux else nodes[0], gradient
 
     return inline
@@ -260,6 +289,7 @@ def vjp(f: Function, *primals: Tree, has_aux: bool = False) -> tuple[Any, ...]:
     >>> pullback(np.array([2.0]))
     (array([2.]),)
     """
+    function(f, "vjp")
     if current() is not None:
         return _vjp_inline(f, primals, has_aux)
     name = f"vjp({name_of(f)})"
@@ -272,7 +302,7 @@ def vjp(f: Function, *primals: Tree, has_aux: bool = False) -> tuple[Any, ...]:
     out, aux = _split_aux(result, has_aux, "vjp")
 
     def pullback(cotangent: Tree) -> Tree:
-        return apply(primals, cotangent)
+        return apply(primals, cotangent=cotangent)
 
     return (out, pullback, aux) if has_aux else (out, pullback)
 
@@ -335,19 +365,34 @@ def jvp(
     >>> ebm.jvp(np.sin, (np.array(0.0),), (np.array(2.0),))
     (array(0.), array(2.))
     """
+    function(f, "jvp")
 
-    def inline(primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple[Any, ...]:
-        variables, marks, structure = _marked(tuple(primals), "jvp: primals")
-        along = _like(structure, marks, tuple(tangents), "jvp: tangents")
-        result, aux = _split_aux(f(*variables), has_aux, "jvp")
-        nodes, out_structure = _float_results(result, "jvp")
-        slopes = need().graph.jvp(nodes, marks, along)
-        out, tangent = (_tree.unflatten(out_structure, leaves) for leaves in (nodes, slopes))
-        return (out, tangent, aux) if has_aux else (out, tangent)
+    def inline(primals: tuple[Tree, ...], tangents: tuple[Tree, ...]) -> tuple[Any, ...]:
+        return _jvp_inline(f, primals, tangents, has_aux, "jvp")
 
-    name = f"jvp({name_of(f)})"
-    run = transformed(inline, f, ("jvp", has_aux), name)
-    return cast(tuple[Any, ...], run(tuple(primals), tuple(tangents)))
+    run = transformed(inline, f, ("jvp", has_aux), f"jvp({name_of(f)})")
+    given = _several(primals, "jvp: primals"), _several(tangents, "jvp: tangents")
+    return cast(tuple[Any, ...], run(*given))
+
+
+def _several(trees: Any, what: str) -> tuple[Tree, ...]:
+    if not isinstance(trees, list | tuple):
+        raise TypeError(f"{what}: got {type(trees).__name__}, expected a tuple of arrays")
+    if not trees:
+        raise ValueError(f"{what}: got none, expected at least one")
+    return tuple(trees)
+
+
+def _jvp_inline(
+    f: Function, primals: tuple[Tree, ...], tangents: tuple[Tree, ...], has_aux: bool, what: str
+) -> tuple[Any, ...]:
+    variables, marks, structure = _marked(primals, f"{what}: primals")
+    along = _like(structure, marks, tangents, f"{what}: tangents")
+    result, aux = _split_aux(f(*variables), has_aux, what)
+    nodes, out_structure = _float_results(result, what)
+    slopes = need().graph.jvp(nodes, marks, along)
+    out, tangent = (_tree.unflatten(out_structure, leaves) for leaves in (nodes, slopes))
+    return (out, tangent, aux) if has_aux else (out, tangent)
 
 
 def hvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> Tree:
@@ -366,14 +411,17 @@ def hvp(f: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> Tree:
     >>> ebm.hvp(lambda x: np.sum(x**3), (np.array([1.0, 2.0]),), (np.array([1.0, 0.0]),))
     array([6., 0.])
     """
+    given = _several(primals, "hvp: primals"), _several(tangents, "hvp: tangents")
     argnums = 0 if len(primals) == 1 else tuple(range(len(primals)))
-    gradient = _value_and_grad(f, argnums, False, "hvp")
+    both = _value_and_grad(f, argnums, False, "hvp")
 
-    def inline(primals: Sequence[Tree], tangents: Sequence[Tree]) -> Tree:
-        return jvp(lambda *args: gradient(*args)[1], primals, tangents)[1]
+    def gradient(*args: Tree) -> Tree:
+        return both(*args)[1]
 
-    name = f"hvp({name_of(f)})"
-    return transformed(inline, f, ("hvp",), name)(tuple(primals), tuple(tangents))
+    def inline(primals: tuple[Tree, ...], tangents: tuple[Tree, ...]) -> Tree:
+        return _jvp_inline(gradient, primals, tangents, False, "hvp")[1]
+
+    return transformed(inline, f, ("hvp",), f"hvp({name_of(f)})")(*given)
 
 
 def stop_gradient(tree: Tree) -> Tree:
@@ -388,7 +436,7 @@ def stop_gradient(tree: Tree) -> Tree:
     if current() is None:
         return tree
     graph = need().graph
-    return _tree.map_leaves(lambda leaf: ops.stop(graph, as_node(leaf)), tree)
+    return _tree.map_leaves(lambda leaf: ops.stop(graph, _node(leaf, "stop_gradient")), tree)
 
 
 # ---- loops -----------------------------------------------------------------------------------
@@ -439,9 +487,10 @@ def repeat(
     def inline(carry: Tree, xs: Tree) -> Any:
         return _repeat_inline(body, n, carry, xs, stack, reverse)
 
-    if isinstance(n, Node) or not hasattr(n, "__index__"):
+    function(body, "repeat")
+    if isinstance(n, Node | bool) or not hasattr(n, "__index__"):
         raise TypeError(
-            f"repeat: n must be an int, got {type(n).__name__}; "
+            f"repeat: n: got {type(n).__name__}, expected an int; "
             "an argument of a jitted function is one if static_argnums names it"
         )
     n = n.__index__()
@@ -449,14 +498,24 @@ def repeat(
     return transformed(inline, body, ("repeat", n, stack, reverse), name)(carry, xs)
 
 
+_LEAVING = "repeat: the carry that leaves a step"
+
+
+def _node(leaf: Any, what: str) -> Array:
+    try:
+        return as_node(leaf)
+    except WRONG as error:
+        raise placed(error, what) from None
+
+
 def _repeat_inline(
     body: Function, n: int, carry: Tree, xs: Tree, stack: bool, reverse: bool
 ) -> Any:
     trace = need()
     leaves, structure = _tree.flatten(carry)
-    nodes = [as_node(leaf) for leaf in leaves]
+    nodes = [_node(leaf, "repeat: carry") for leaf in leaves]
     x_leaves, x_structure = _tree.flatten(xs)
-    x_nodes = [as_node(leaf) for leaf in x_leaves]
+    x_nodes = [_node(leaf, "repeat: xs") for leaf in x_leaves]
     start = trace.root.purpose
     for _ in range(2):
         trace.root.purpose = start
@@ -470,7 +529,7 @@ def _repeat_inline(
                 args.append(_tree.unflatten(x_structure, xs_in))
             result = body(*args)
             new, out = _split_outs(result, stack)
-            leaving = [as_node(leaf) for leaf in _carry_leaves(structure, new)]
+            leaving = [_node(leaf, _LEAVING) for leaf in _carry_leaves(structure, new)]
             wanted = [_carry_dtype(a, b) for a, b in zip(nodes, leaving, strict=True)]
             if wanted == [node.dtype for node in nodes]:
                 return _close_repeat(inner, structure, nodes, leaving, out, stack, reverse)
@@ -490,7 +549,7 @@ def _split_outs(result: Any, stack: bool) -> tuple[Tree, Tree]:
 
 
 def _carry_leaves(structure: Any, new: Tree) -> list[Any]:
-    return _tree.flatten_like(structure, new, "repeat: the carry that leaves a step")
+    return _tree.flatten_like(structure, new, _LEAVING)
 
 
 def _carry_dtype(entered: Array, left: Array) -> Any:
@@ -517,7 +576,7 @@ def _close_repeat(
             f"{before.shape} and leaves it as {after.dtype} {after.shape}"
         )
     out_leaves, out_structure = _tree.flatten(out)
-    outs = [as_node(leaf) for leaf in out_leaves]
+    outs = [_node(leaf, "repeat: out") for leaf in out_leaves]
     last, stacked = inner.repeat_close(leaving, outs, reverse)
     last = [c.as_weak() if c0.weak else c for c, c0 in zip(last, nodes, strict=True)]
     carry = _tree.unflatten(structure, last)

@@ -212,13 +212,28 @@ ebm_ref ebm_variance(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims)
 
 ebm_ref ebm_standardize(ebm_graph *g, ebm_ref x, int64_t axes, double epsilon)
 {
+    if (!(epsilon >= 0))
+        return ebm_graph_fail(g, EBM_VALUE, "standardize: epsilon: got %g, expected at least 0",
+                              epsilon);
     ebm_ref centred = ebm_sub(g, x, ebm_mean(g, x, axes, true));
     ebm_ref variance = ebm_mean(g, ebm_square(g, centred), axes, true);
     return ebm_div(g, centred, ebm_sqrt(g, ebm_shift(g, variance, epsilon)));
 }
 
+/* x times gain plus bias, which must be one number for each channel. */
 static ebm_ref affine(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias)
 {
+    if (x <= EBM_POISON || gain <= EBM_POISON || bias <= EBM_POISON) return EBM_POISON;
+    ebm_shape shape = ebm_ref_shape(g, x),
+              own[] = {ebm_ref_shape(g, gain), ebm_ref_shape(g, bias)};
+    ebm_shape channels = EBM_DIMS(shape.rank > 0 ? shape.dim[shape.rank - 1] : 0);
+    for (int i = 0; i < 2; i++) {
+        char got[128], expected[128];
+        if (ebm_shape_equal(&own[i], &channels)) continue;
+        return ebm_graph_fail(g, EBM_SHAPE, "%s: got %s, expected %s", i ? "bias" : "gain",
+                              ebm_shape_text(&own[i], got, sizeof got),
+                              ebm_shape_text(&channels, expected, sizeof expected));
+    }
     return ebm_add(g, ebm_mul(g, x, gain), bias);
 }
 
@@ -226,7 +241,10 @@ ebm_ref ebm_batch_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, doub
 {
     if (x <= EBM_POISON) return EBM_POISON;
     int32_t rank = ebm_ref_shape(g, x).rank;
-    int64_t all_but_last = (INT64_C(1) << (rank > 0 ? rank - 1 : 0)) - 1;
+    if (rank < 2)
+        return ebm_graph_fail(g, EBM_SHAPE, "batch_norm: rank: got %d, expected at least 2",
+                              rank);
+    int64_t all_but_last = (INT64_C(1) << (rank - 1)) - 1;
     return affine(g, ebm_standardize(g, x, all_but_last, epsilon), gain, bias);
 }
 
@@ -340,7 +358,8 @@ ebm_ref ebm_attention(ebm_graph *g, ebm_ref q, ebm_ref k, ebm_ref v)
     if (q <= EBM_POISON || k <= EBM_POISON || v <= EBM_POISON) return EBM_POISON;
     ebm_shape shape = ebm_ref_shape(g, q);
     if (shape.rank < 2)
-        return ebm_graph_fail(g, EBM_SHAPE, "attention: rank: got %d", shape.rank);
+        return ebm_graph_fail(g, EBM_SHAPE, "attention: rank: got %d, expected at least 2",
+                              shape.rank);
     double width = (double)shape.dim[shape.rank - 1];
     ebm_ref logits = ebm_scale(g, ebm_matmul(g, q, ebm_transpose(g, k)), 1 / sqrt(width));
     return ebm_matmul(g, ebm_softmax(g, logits, -1), v);

@@ -28,11 +28,14 @@ static ebm_status check_geometry(const ebm_candidate *c)
                 a[EBM_CONV_GROUPS] > 0;
     for (int i = EBM_CONV_TOP; i <= EBM_CONV_RIGHT; i++) good = good && a[i] >= 0;
     for (int i = 0; i < EBM_CONV_ATTRS; i++) good = good && a[i] <= MOST;
-    return good ? EBM_OK
-                : ebm_fail(EBM_VALUE,
-                           "%s: expected stride, dilation, groups > 0, padding >= 0, "
-                           "and all at most %d",
-                           ebm_op_get(c->op)->name, MOST);
+    if (good) return EBM_OK;
+    return ebm_fail(EBM_VALUE,
+                    "%s: got stride (%lld, %lld), padding (%lld, %lld, %lld, %lld), dilation "
+                    "(%lld, %lld), groups %lld, expected padding >= 0, the others > 0, all at "
+                    "most %d",
+                    ebm_op_get(c->op)->name, (long long)a[0], (long long)a[1], (long long)a[2],
+                    (long long)a[3], (long long)a[4], (long long)a[5], (long long)a[6],
+                    (long long)a[7], (long long)a[8], MOST);
 }
 
 static ebm_status misfit(const ebm_candidate *c, const char *what)

@@ -41,7 +41,10 @@ ebm_status ebm__infer_random(const ebm_candidate *c, ebm_dtype *dtype, ebm_shape
     if (c->op == EBM_OP_fold_in) {
         ebm_shape data = ebm_ref_shape(c->graph, c->in[1]);
         if (data.rank == 0 && ebm_ref_dtype(c->graph, c->in[1]) == EBM_I32) return EBM_OK;
-        return ebm_fail(EBM_DTYPE, "fold_in: data: expected an i32 scalar");
+        char text[128];
+        return ebm_fail(EBM_DTYPE, "fold_in: data: got %s %s, expected an i32 scalar",
+                        ebm_dtype_name(ebm_ref_dtype(c->graph, c->in[1])),
+                        ebm_shape_text(&data, text, sizeof text));
     }
     if (c->op == EBM_OP_bits) return shape_behind(c, 1, shape);
     EBM_TRY(shape_behind(c, 2, shape));

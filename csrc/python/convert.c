@@ -69,7 +69,8 @@ int ebm__py_words(PyObject *object, int64_t *out, int32_t capacity, const char *
     if (!items) return -1;
     Py_ssize_t n = PyTuple_GET_SIZE(items);
     if (n > capacity) {
-        PyErr_Format(PyExc_ValueError, "%s: at most %d numbers: got %zd", what, capacity, n);
+        PyErr_Format(PyExc_ValueError, "%s: got %zd numbers, expected at most %d", what, n,
+                     (int)capacity);
         n = -1;
     }
     for (Py_ssize_t i = 0; i < n; i++) {
@@ -90,12 +91,20 @@ int ebm__py_shape(PyObject *object, ebm_shape *out, const char *what)
         out->dim[0] = PyNumber_AsSsize_t(object, PyExc_OverflowError);
         if (PyErr_Occurred()) return -1;
     } else {
+        Py_ssize_t rank = PySequence_Size(object);
+        if (rank < 0) PyErr_Clear();
+        if (rank > EBM_MAX_RANK) {
+            PyErr_Format(PyExc_ValueError, "%s: got %zd axes, expected at most %d", what, rank,
+                         (int)EBM_MAX_RANK);
+            return -1;
+        }
         out->rank = ebm__py_words(object, out->dim, EBM_MAX_RANK, what);
         if (out->rank < 0) return -1;
     }
     for (int32_t i = 0; i < out->rank; i++)
         if (out->dim[i] < 0) {
-            PyErr_Format(PyExc_ValueError, "%s: negative size in shape %R", what, object);
+            PyErr_Format(PyExc_ValueError, "%s: shape: got %R, expected no negative size", what,
+                         object);
             return -1;
         }
     return 0;
@@ -118,8 +127,8 @@ int ebm__py_array_shape(PyArrayObject *array, ebm_shape *out, const char *what)
 {
     int rank = PyArray_NDIM(array);
     if (rank > EBM_MAX_RANK) {
-        PyErr_Format(PyExc_ValueError, "%s: at most %d axes: got %d", what, (int)EBM_MAX_RANK,
-                     rank);
+        PyErr_Format(PyExc_ValueError, "%s: got %d axes, expected at most %d", what, rank,
+                     (int)EBM_MAX_RANK);
         return -1;
     }
     *out = (ebm_shape){.rank = rank};

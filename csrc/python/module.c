@@ -41,11 +41,15 @@ static PyObject *num_threads(PyObject *module, PyObject *unused)
 static PyObject *set_num_threads(PyObject *module, PyObject *number)
 {
     int overflow;
+    if (PyBool_Check(number) || !PyIndex_Check(number))
+        return PyErr_Format(PyExc_TypeError, "set_num_threads: n: got %R, expected an int",
+                            number);
     long n = PyLong_AsLongAndOverflow(number, &overflow);
     if (n == -1 && PyErr_Occurred()) return NULL;
     if (overflow || n < 0 || n > INT_MAX)
         return PyErr_Format(PyExc_ValueError,
-                            "set_num_threads: got %R, expected 0 (the default) or more", number);
+                            "set_num_threads: n: got %R, expected 0 (the default) or more",
+                            number);
     (void)module;
     ebm_set_num_threads((int)n);
     Py_RETURN_NONE;

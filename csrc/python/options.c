@@ -29,6 +29,9 @@ static ebm_status set_one(const ebm_options *table, void *values, const char *na
         return word ? ebm_options_set_word(table, values, name, word) : EBM_CANCELLED;
     }
     const ebm_option *row = ebm_options_find(table, name);
+    if (PyBool_Check(value) && row && row->kind != EBM_OPTION_BOOL)
+        return ebm_fail(EBM_DTYPE, "%s: %s: got %s, expected a number", table->owner, name,
+                        value == Py_True ? "True" : "False");
     if (row && row->kind == EBM_OPTION_INTS) return set_sequence(table, values, name, value);
     double number = PyFloat_AsDouble(value);
     if (number != -1.0 || !PyErr_Occurred())

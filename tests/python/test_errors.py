@@ -138,9 +138,9 @@ def test_escaped_arrays():
 
 
 def test_arguments_that_are_no_arrays():
-    fails(lambda x: x, "text", match="argument 0 is str")
-    fails(lambda p: p, {"a": [object()]}, match=r"argument 0\['a'\]\[0\] is object")
-    with pytest.raises(TypeError, match="argument scale is str"):
+    fails(lambda x: x, "text", match="argument 0: got str, expected an array")
+    fails(lambda p: p, {"a": [object()]}, match=r"argument 0\['a'\]\[0\]: got object")
+    with pytest.raises(TypeError, match="argument scale: got str"):
         ebm.jit(lambda x, scale: x)(X, scale="big")
 
 
@@ -221,7 +221,9 @@ def test_what_has_no_gradient():
         ebm.vjp(lambda x: x, X > 0)[1](X)
     with pytest.raises(TypeError, match=r"jvp: result\[1\] is bool"):
         ebm.jvp(lambda x: (x, x > 0), (X,), (X,))
-    with pytest.raises(ValueError, match="argnums 2, but 1 arguments given"):
+    with pytest.raises(
+        ValueError, match="argnums: got 2, expected the position of one of 1 arguments"
+    ):
         ebm.grad(lambda x: x, argnums=2)(1.0)
     with pytest.raises(TypeError, match=r"has_aux=True"):
         ebm.grad(lambda x: x, has_aux=True)(1.0)
@@ -273,11 +275,9 @@ def test_impure_functions():
         calls.append(1)
         return x * len(calls)
 
-    with pytest.raises(ValueError, match=r"(?s)impure function.*a constant array.*np\.random"):
+    with pytest.raises(ValueError, match=r"impure function.*a constant array.*np\.random"):
         ebm.jit(lambda x: x + rng.standard_normal(3))(np.ones(3))
-    with pytest.raises(
-        ValueError, match=r"(?s)counts is an impure function.*first at.*np\.random"
-    ):
+    with pytest.raises(ValueError, match=r"counts: impure function.*first at.*np\.random"):
         ebm.jit(counts)(X)
     with pytest.raises(ValueError, match="impure"):
         ebm.grad(lambda x: x * rng.uniform())(1.0)
@@ -290,11 +290,11 @@ def test_impure_functions():
 
 
 def test_seeds_and_keys():
-    with pytest.raises(TypeError, match="a seed is an int"):
+    with pytest.raises(TypeError, match=r"key: seed: got .*, expected an int"):
         ebm.random.key(1.5)
-    with pytest.raises(TypeError, match="a seed is an int"):
+    with pytest.raises(TypeError, match=r"key: seed: got .*, expected an int"):
         ebm.random.key(True)
-    with pytest.raises(ValueError, match="64 bits"):
+    with pytest.raises(ValueError, match=r"key: seed: got .*, expected at most 64 bits"):
         ebm.random.key(2**64)
     with pytest.raises(errors.ShapeError, match="key"):
         ebm.random.normal(np.zeros(3, np.int32), (2,))

@@ -384,7 +384,11 @@ def test_images_of_real_digits():
         (lambda: Dequantize(17).fit(np.uint8([[17]])), ValueError, "got 17, .* 0 to 16"),
         (lambda: Dequantize().fit([[0.5]]), ValueError, "Dequantize: X: got 0.5"),
         (lambda: Dequantize().fit([[-1]]), ValueError, "Dequantize: X: got -1"),
-        (lambda: Dequantize(random_state="a").fit([[1]]), TypeError, "seed is an int"),
+        (
+            lambda: Dequantize(random_state="a").fit([[1]]),
+            TypeError,
+            "seed: got str, expected an int",
+        ),
         (lambda: Scale(1, 1).fit([[1, 2]]), ValueError, "Scale: low, high: got 1, 1"),
         (lambda: Scale(source=(2, 1)).fit([[1]]), ValueError, "Scale: source: got 2, 1"),
         (lambda: Scale(source=3).fit([[1]]), ValueError, "Scale: source: got 3"),

@@ -289,7 +289,7 @@ def test_impure_energies_are_refused():
         return next(calls) * np.sum(x**2, axis=1)
 
     for energy in (noisy, counting, functools.partial(noisy), Callable(noisy)):
-        with pytest.raises(ValueError, match="is an impure function: two traces of it differ"):
+        with pytest.raises(ValueError, match="impure function: two traces of it differ"):
             samplers.Langevin(n_steps=2).sample(energy, np.zeros((4, 3)))
     with pytest.raises(ValueError, match="noisy is an impure function"):
         samplers.Langevin(n_steps=2).sample(functools.partial(noisy), np.zeros((4, 3)))
@@ -441,7 +441,7 @@ def test_bad_energies_and_starts_say_why():
         sampler.sample(networks.MLP().bind(2), x0)
     with pytest.raises(TypeError, match="no further arguments"):
         sampler.sample(networks.MLP().bind(3), x0, args=(1,))
-    with pytest.raises(TypeError, match="a seed is an int"):
+    with pytest.raises(TypeError, match="seed: got str, expected an int"):
         sampler.sample(gaussian, x0, random_state="x")
     with pytest.raises(ValueError, match="at most 64 bits"):
         sampler.sample(gaussian, x0, random_state=1 << 64)

@@ -1,0 +1,89 @@
+"""Checks of arguments, and messages that name the place: ``where: what: got, expected``."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+import re
+from typing import Any
+
+from numpy.exceptions import AxisError
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+from numpy.linalg import LinAlgError
+
+from .errors import ShapeError
+
+WRONG = (TypeError, ValueError, IndexError, OverflowError, MemoryError)  # by an argument
+_CLASSES = (ShapeError, AxisError, LinAlgError, TypeError, IndexError, MemoryError)
+
+
+def placed(error: Exception, where: str) -> Exception:
+    """The error with ``where`` in front of its message, unless it begins with it."""
+    text = " ".join(str(error).split())
+    if re.match(rf"({re.escape(where)}|{re.escape(where.rpartition('.')[2])})\b", text):
+        return error
+    kind = next((kind for kind in _CLASSES if isinstance(error, kind)), ValueError)
+    made: Exception = kind(f"{where}: {text}")
+    return made.with_traceback(error.__traceback__)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def whole(value: Any, name: str, least: int | None = None) -> int:
+    """``value`` as an int; an error unless it is a whole number of at least ``least``."""
+    expected = "a whole number" if least is None else f"a whole number of at least {least}"
+    if not _is_real(value):
+        raise TypeError(f"{name}: got {value!r}, expected {expected}")
+    if not math.isfinite(value) or int(value) != value or (least is not None and value < least):
+        raise ValueError(f"{name}: got {value}, expected {expected}")
+    if abs(value) >= 1 << 62:
+        raise ValueError(f"{name}: got {value}, expected less than 2^62")
+    return int(value)
+
+
+def function(value: Any, where: str) -> None:
+    """TypeError unless ``value`` can be called."""
+    if not callable(value):
+        raise TypeError(f"{where}: function: got {type(value).__name__}, expected a function")
+
+
+def positions(value: Any, where: str) -> tuple[int, ...]:
+    """The positions of arguments: one, or several."""
+    many = isinstance(value, list | tuple)
+    try:
+        return tuple(operator.index(k) for k in (value if many else (value,)))
+    except TypeError:
+        raise TypeError(f"{where}: got {value!r}, expected an int or a tuple of ints") from None
+
+
+def real(value: Any, name: str) -> float:
+    """``value`` as a float; an error unless it is a finite number."""
+    if not _is_real(value):
+        raise TypeError(f"{name}: got {value!r}, expected a number")
+    if not math.isfinite(value):
+        raise ValueError(f"{name}: got {value}, expected a finite number")
+    return float(value)
+
+
+def axis_index(axis: Any, ndim: int) -> int:
+    """The axis counted from the front."""
+    try:
+        at = operator.index(axis)
+    except TypeError:
+        raise TypeError(f"axis: got {axis!r}, expected an int") from None
+    return normalize_axis_index(at, ndim)
+
+
+def axis_indices(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The axes, one or several, counted from the front."""
+    try:
+        return normalize_axis_tuple(axis, ndim)
+    except TypeError:
+        raise TypeError(f"axis: got {axis!r}, expected an int or a tuple of ints") from None
+    except AxisError:
+        raise
+    except ValueError:
+        raise ValueError(f"axis: got {axis!r}, expected each axis once") from None

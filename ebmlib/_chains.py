@@ -32,6 +32,9 @@ class Target:
     def __init__(self, energy: Any, x0: Any, args: Sequence[Any]) -> None:
         self.energy, dtype = as_energy(energy, args)
         x0 = as_numbers(x0, "x0")
+        network = getattr(energy, "energy_", energy)
+        if isinstance(network, BoundNetwork) and (not x0.ndim or x0.shape[1:] != network.shape):
+            raise ShapeError(f"x0: shape {x0.shape}, expected (N, {str(network.shape)[1:]}")
         if dtype is None:
             narrow = x0.dtype in (np.float16, np.float32)
             dtype = np.dtype(np.float32 if narrow else np.float64)
@@ -82,6 +85,8 @@ class Target:
 
 def as_energy(energy: Any, args: Sequence[Any] = ()) -> tuple[Any, np.dtype[Any] | None]:
     """(what the core takes, dtype of the run or None) of what a user calls an energy."""
+    if not isinstance(args, list | tuple):
+        raise TypeError(f"args: got {type(args).__name__}, expected a tuple")
     fitted = getattr(energy, "energy_", None)
     if isinstance(fitted, BoundNetwork):
         energy = fitted

@@ -8,6 +8,7 @@ import operator
 import re
 from typing import Any
 
+import numpy as np
 from numpy.exceptions import AxisError
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from numpy.linalg import LinAlgError
@@ -66,6 +67,23 @@ def real(value: Any, name: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{name}: got {value}, expected a finite number")
     return float(value)
+
+
+def sizes(value: Any, name: str, least: int = 1) -> tuple[int, ...]:
+    """A shape: one whole number, or several."""
+    many = value if isinstance(value, list | tuple | np.ndarray) else (value,)
+    return tuple(whole(size, name, least) for size in many)
+
+
+def float_dtype(value: Any, name: str) -> np.dtype[Any]:
+    """float32 or float64; TypeError for another."""
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        dtype = np.dtype(object)
+    if value is None or dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name}: got {value!r}, expected float32 or float64")
+    return dtype
 
 
 def axis_index(axis: Any, ndim: int) -> int:

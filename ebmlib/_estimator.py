@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import _core
 from ._checkpoint import Checkpoint, Durable
+from ._checks import float_dtype, whole
 from ._loop import Event, Fit, Memory, Rollback, ShowProgress, Validation, lasting
 from ._params import Parameters
 from ._rows import check_names, check_rows, feature_names, in_parts, read_at_random
@@ -21,7 +22,7 @@ from .diagnosis import Report, diagnose
 from .errors import not_fitted
 from .networks import MLP, BoundNetwork, Network
 from .random import key
-from .samplers import Langevin, Sampler, generator, whole
+from .samplers import Langevin, Sampler, generator
 from .schedules import Constant, Schedule
 
 __all__ = ["EnergyEstimator"]
@@ -121,7 +122,8 @@ class EnergyEstimator(Parameters, Durable):
         -------
         self
         """
-        return self._train(X, X_val, self.max_steps, fresh=not self.warm_start)
+        n_steps = whole(self.max_steps, f"{type(self).__name__}: max_steps", 0)
+        return self._train(X, X_val, n_steps, fresh=not self.warm_start)
 
     def partial_fit(
         self: Self, X: Any, y: Any = None, n_steps: int | None = None, X_val: Any = None
@@ -140,7 +142,7 @@ class EnergyEstimator(Parameters, Durable):
             val = check_rows(X_val, f"{who}: X_val", x.shape[1:], self.image_shape)
         if n_steps is None:
             n_steps = -(-len(x) // self.batch_size)
-        n_steps = whole(n_steps, f"{who}: max_steps", 0)
+        n_steps = whole(n_steps, f"{who}: n_steps", 0)
         self._check_loop()
         check_callbacks(who, self.callbacks, val is not None)
         trainer = self._start(x, feature_names(X)) if fresh else self._get_trainer()
@@ -177,6 +179,7 @@ class EnergyEstimator(Parameters, Durable):
         old: _core.Trainer | None = vars(self).get("_trainer")
         if old is not None:
             old.get("-")  # StateError while another thread runs it
+        float_dtype(self.dtype, f"{type(self).__name__}: dtype")
         row, words, spec = x.shape[1:], key(self.random_state), self._spec()
         trainer = _core.Trainer(**spec, shape=row, dtype=self.dtype, key=words)
         energy = BoundNetwork(self._network, row, random_state=0, dtype=self.dtype)
@@ -251,6 +254,10 @@ class EnergyEstimator(Parameters, Durable):
         }
 
     def _optimizer_options(self) -> dict[str, float]:
+        if not isinstance(self.optimizer, str):
+            raise TypeError(
+                f"{type(self).__name__}: optimizer: got {self.optimizer!r}, expected a word"
+            )
         if np.shape(self.betas) != (2,):
             raise ValueError(
                 f"{type(self).__name__}: betas: got {self.betas!r}, expected two numbers"

@@ -61,9 +61,14 @@ class Parameters:
                 )
             if inner:
                 nested.setdefault(outer, {})[inner] = value
-            else:
-                setattr(self, name, value)
+        for name in params.keys() & known.keys():
+            setattr(self, name, params[name])
         for outer, changes in nested.items():
+            if not hasattr(getattr(self, outer), "set_params"):
+                raise ValueError(
+                    f"set_params: {outer}: got {outer}__{min(changes)}, expected a value: "
+                    "it has no parameters"
+                )
             getattr(self, outer).set_params(**changes)
         return self
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._checks import sizes
 from ._interchange import as_array
 
 __all__ = [
@@ -46,6 +47,8 @@ def check_rows(
     """
     x = _as_rows(given)
     _check_shape(x, who)
+    if image_shape is not None:
+        image_shape = sizes(image_shape, f"{who}: image_shape")
     if image_shape is not None and x.shape[1:] != tuple(image_shape):
         if np.prod(x.shape[1:]) != np.prod(image_shape):
             raise ValueError(

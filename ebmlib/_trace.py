@@ -254,7 +254,11 @@ def call_in(
     if parent is not None:
         trace.purpose = parent.root.purpose
     with trace:
-        result = as_node(function(*nodes))
+        result = function(*nodes)
+        try:
+            result = as_node(result)
+        except TypeError as error:
+            raise TypeError(f"energy: result: {error}") from None
     if parent is not None:
         parent.root.purpose = trace.purpose
         return result

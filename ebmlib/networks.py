@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _core
+from ._checks import float_dtype, sizes
 from ._files import Arrays, File, Savable, dtype_name
 from ._function import Call, Record, Template, flat
 from ._interchange import as_numbers
@@ -408,9 +409,16 @@ class BoundNetwork(Savable):
         random_state: Any = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
+        if not isinstance(network, Network):
+            raise TypeError(
+                f"bind: network: got {type(network).__name__}, expected a specification such "
+                "as networks.MLP()"
+            )
         self.network = copy.copy(network)  # a parameter of the given one may be set later
-        self.shape = tuple(int(size) for size in np.atleast_1d(np.asarray(shape, int)))
-        self.dtype = np.dtype(dtype)
+        self.shape = sizes(shape, "bind: shape")
+        if not self.shape:
+            raise ValueError("bind: shape: got (), expected at least one size")
+        self.dtype = float_dtype(dtype, "bind: dtype")
         words = key(random_state)
         self._core = _core.Bound(network._spec(), self.shape, self.dtype, words)
         self.set_parameters(network._starts(self.shape, words))
@@ -419,6 +427,7 @@ class BoundNetwork(Savable):
     def __call__(self, x: Any) -> Any:
         """Energies (N,) of rows x (N, ...) of the bound shape."""
         if isinstance(x, _core.Node):
+            self._expect_rows(x.shape)
             return self._core.build(as_node(x, self.dtype))
         rows = as_numbers(x, "x")
         if rows.ndim == 0:
@@ -435,19 +444,40 @@ class BoundNetwork(Savable):
         node = self._core.build(graph.input("x", self.dtype, x.shape, False))
         return _core.Plan(graph, [node])(x)[0]
 
+    def _expect_rows(self, shape: tuple[int, ...]) -> None:
+        if shape[1:] != self.shape or not shape:
+            raise ShapeError(f"x: shape {shape}, expected (N, {str(self.shape)[1:]}")
+
     def parameters(self) -> dict[str, NDArray[Any]]:
         """A dict of copies of the arrays."""
         return self._core.get()
 
     def set_parameters(self, arrays: Mapping[str, Any]) -> BoundNetwork:
-        """Write arrays by name: all of them, or some.  Returns self."""
-        self._core.set(
-            {
-                name: as_numbers(a, name).astype(self.dtype, copy=False)
-                for name, a in arrays.items()
-            }
-        )
+        """Write arrays by name: all of them, or some.  Returns self.
+
+        Nothing is written if one of them does not fit.
+        """
+        if not isinstance(arrays, Mapping):
+            raise TypeError(
+                f"set_parameters: got {type(arrays).__name__}, expected a dict of arrays"
+            )
+        own = self.parameters() if arrays else {}
+        self._core.set({name: self._fitting(name, a, own) for name, a in arrays.items()})
         return self
+
+    def _fitting(self, name: Any, array: Any, own: Mapping[str, Any]) -> NDArray[Any]:
+        """The array as parameter ``name``."""
+        if name not in own:
+            raise ValueError(f"set_parameters: got {name!r}, expected some of {list(own)}")
+        where = f"set_parameters: {name}"
+        given = as_numbers(array, where)
+        if given.shape != own[name].shape:
+            raise ShapeError(f"{where}: shape {given.shape}, expected {own[name].shape}")
+        with np.errstate(over="ignore"):
+            kept: NDArray[Any] = given.astype(self.dtype, copy=False)
+        if np.isinf(kept).any() and not np.isinf(given).any():
+            raise ValueError(f"{where}: got a number too large for {self.dtype}")
+        return kept
 
     @property
     def n_parameters(self) -> int:

@@ -16,6 +16,7 @@ True
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,11 +25,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from ._arviz import inference_data
 from ._chains import Target, as_arguments, as_energy
+from ._checks import float_dtype, real, sizes
 from ._checks import whole as whole
 from ._files import Arrays, File, Savable
 from ._interchange import as_numbers
 from ._params import Specification, from_json, to_plain
-from .errors import StateError
+from .errors import ShapeError, StateError
 from .networks import BoundNetwork
 from .random import key
 
@@ -121,6 +123,8 @@ class Sampler(Specification):
         if out is not None and not return_trace:
             raise ValueError("out: got an array, expected return_trace=True with it")
         target = Target(energy, x0, args)
+        if not np.isfinite(target.x0).all():
+            raise ValueError("x0: got NaN or infinity, expected finite numbers")
         trace = out
         if return_trace and out is None:
             trace = np.empty((legs, *target.x0.shape), target.x0.dtype)
@@ -139,6 +143,15 @@ class Sampler(Specification):
         self, energy: Any, state: ChainState, args: Sequence[Any] = ()
     ) -> tuple[ChainState, dict[str, NDArray[Any]]]:
         """One step: the new state, and a dict of what it reports, arrays (N,)."""
+        if not isinstance(state, ChainState):
+            raise TypeError(
+                f"state: got {type(state).__name__}, expected a ChainState, as init gives it"
+            )
+        words: NDArray[Any] = np.asarray(state.key)
+        if words.shape != (2,) or words.dtype.kind not in "iu":
+            raise ValueError(f"state.key: got {state.key!r}, expected two words")
+        if whole(state.step, "state.step", 0) >= 2**31 - 1:
+            raise ValueError(f"state.step: got {state.step}, expected less than 2^31 - 1")
         target = Target(energy, state.x, args)
         with target.chain(self._spec(), 1, 0, True, -1) as chain:
             x, infos = chain(target.x0, state.key, state.step, 1)
@@ -240,9 +253,9 @@ class ReplayBuffer(Savable):
         init: str | Callable[..., Any] = "uniform",
     ) -> None:
         self.capacity = whole(capacity, "capacity", 1)
-        if not 0 <= reinit <= 1:
+        if not 0 <= real(reinit, "reinit") <= 1:
             raise ValueError(f"reinit: got {reinit}, expected a number from 0 to 1")
-        if init not in ("uniform", "normal") and not callable(init):
+        if not callable(init) and not (isinstance(init, str) and init in ("uniform", "normal")):
             raise ValueError(f"init: got {init!r}, expected uniform, normal or a function")
         self.reinit, self.init = reinit, init
         self._x: NDArray[Any] | None = None
@@ -256,11 +269,21 @@ class ReplayBuffer(Savable):
         dtype: DTypeLike = np.float32,
     ) -> tuple[NDArray[np.intp], NDArray[Any]]:
         """(slots, starts) of n chains, the slots distinct; ``shape`` is that of a row."""
-        if not 1 <= n <= self.capacity:
+        if not 1 <= whole(n, "draw: n") <= self.capacity:
             raise ValueError(f"draw: n: got {n}, expected 1 to the capacity, {self.capacity}")
         rng = generator(random_state)
+        row = sizes(shape, "draw: shape")
         if self._x is None:
-            self._x = np.zeros((self.capacity, *shape), dtype)
+            kept = float_dtype(dtype, "draw: dtype")
+            if self.capacity * math.prod(row) * kept.itemsize >= 2**63:
+                raise MemoryError(
+                    f"draw: shape: got {row}, too large for {self.capacity} slots"
+                )
+            self._x = np.zeros((self.capacity, *row), kept)
+        if self._x.shape[1:] != row:
+            raise ShapeError(
+                f"draw: shape: got {row}, expected that of the kept chains, {self._x.shape[1:]}"
+            )
         slots = rng.choice(self.capacity, n, replace=False)
         anew = ~self._used[slots] | (rng.random(n) < self.reinit)
         x = self._x[slots]
@@ -271,12 +294,34 @@ class ReplayBuffer(Savable):
         """Keep positions x (n, ...) in their slots."""
         if self._x is None:
             raise StateError("put: no chains have been drawn")
-        self._x[slots] = as_numbers(x, "put: x")
-        self._used[slots] = True
+        places: NDArray[Any] = np.asarray(slots)
+        kind = places.dtype.kind
+        if kind not in "iu" or places.ndim != 1:
+            raise TypeError(
+                f"put: slots: got {places.dtype} {places.shape}, expected integers (n,)"
+            )
+        if places.size and not 0 <= places.min() <= places.max() < self.capacity:
+            raise IndexError(f"put: slots: got {slots!r}, expected 0 to {self.capacity - 1}")
+        if len(np.unique(places)) < len(places):
+            raise ValueError(f"put: slots: got {slots!r}, expected each once")
+        chains = as_numbers(x, "put: x")
+        if chains.shape != (len(places), *self._x.shape[1:]):
+            raise ShapeError(
+                f"put: x: shape {chains.shape}, expected {(len(places), *self._x.shape[1:])}"
+            )
+        if not np.isfinite(chains).all():
+            raise ValueError("put: x: got NaN or infinity, expected finite numbers")
+        self._x[places] = chains
+        self._used[places] = True
 
     def _starts(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
         if callable(self.init):
-            return self.init(rng, shape)
+            made = as_numbers(self.init(rng, shape), "init: result")
+            if made.shape != shape or not np.isfinite(made).all():
+                raise ShapeError(
+                    f"init: result: got {made.shape}, expected finite numbers {shape}"
+                )
+            return made
         return (
             rng.uniform(-1, 1, shape) if self.init == "uniform" else rng.standard_normal(shape)
         )

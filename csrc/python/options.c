@@ -2,6 +2,8 @@
  * tests. */
 #include "python/options.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -15,20 +17,34 @@ static ebm_status set_sequence(const ebm_options *table, void *values, const cha
                                PyObject *value)
 {
     int64_t at[EBM_INTS_MAX];
-    int32_t n = ebm__py_words(value, at, EBM_INTS_MAX, name);
-    return n < 0 ? EBM_CANCELLED : ebm_options_set_ints(table, values, name, at, n);
+    char what[128];
+    snprintf(what, sizeof what, "%s: %s", table->owner, name);
+    int32_t n = ebm__py_words(value, at, EBM_INTS_MAX, what);
+    if (n >= 0) return ebm_options_set_ints(table, values, name, at, n);
+    if (!PyErr_ExceptionMatches(PyExc_TypeError) && !PyErr_ExceptionMatches(PyExc_OverflowError))
+        return EBM_CANCELLED;
+    PyErr_Clear();
+    PyObject *text = PyObject_Repr(value);
+    const char *got = text ? PyUnicode_AsUTF8(text) : NULL;
+    if (got) ebm_fail(EBM_DTYPE, "%s: got %.100s, expected a list of whole numbers", what, got);
+    Py_XDECREF(text);
+    return got ? EBM_DTYPE : EBM_CANCELLED;
 }
 
 /* CANCELLED with a Python exception set, or a status with its message. */
 static ebm_status set_one(const ebm_options *table, void *values, const char *name,
                           PyObject *value)
 {
-    if (value == Py_None) return ebm_options_set_number(table, values, name, NAN);
     if (PyUnicode_Check(value)) {
         const char *word = PyUnicode_AsUTF8(value);
         return word ? ebm_options_set_word(table, values, name, word) : EBM_CANCELLED;
     }
     const ebm_option *row = ebm_options_find(table, name);
+    if (value == Py_None) {
+        if (!row || isnan(row->initial))
+            return ebm_options_set_number(table, values, name, NAN);
+        return ebm_fail(EBM_VALUE, "%s: %s: got None, expected a value", table->owner, name);
+    }
     if (PyBool_Check(value) && row && row->kind != EBM_OPTION_BOOL)
         return ebm_fail(EBM_DTYPE, "%s: %s: got %s, expected a number", table->owner, name,
                         value == Py_True ? "True" : "False");
@@ -76,6 +92,10 @@ int ebm__py_kind(PyObject *pair, const char **kind, PyObject **dict)
         return -1;
     }
     *dict = PyTuple_GET_ITEM(pair, 1);
+    if (!PyUnicode_Check(PyTuple_GET_ITEM(pair, 0))) {
+        PyErr_Format(PyExc_TypeError, "kind: got %R, expected a word", PyTuple_GET_ITEM(pair, 0));
+        return -1;
+    }
     *kind = PyUnicode_AsUTF8(PyTuple_GET_ITEM(pair, 0));
     return *kind ? 0 : -1;
 }
@@ -85,7 +105,7 @@ int ebm__py_key(PyObject *object, uint32_t key[2])
     PyObject *words = PySequence_Tuple(object);
     if (!words) return -1;
     int status = PyTuple_GET_SIZE(words) == 2 ? 0 : -1;
-    if (status < 0) PyErr_SetString(PyExc_ValueError, "a key is two words");
+    if (status < 0) PyErr_SetString(PyExc_ValueError, "key: expected two words");
     for (Py_ssize_t i = 0; status == 0 && i < 2; i++) {
         unsigned long word = PyLong_AsUnsignedLongMask(PyTuple_GET_ITEM(words, i));
         if (PyErr_Occurred()) status = -1;

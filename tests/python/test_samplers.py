@@ -291,7 +291,7 @@ def test_impure_energies_are_refused():
     for energy in (noisy, counting, functools.partial(noisy), Callable(noisy)):
         with pytest.raises(ValueError, match="impure function: two traces of it differ"):
             samplers.Langevin(n_steps=2).sample(energy, np.zeros((4, 3)))
-    with pytest.raises(ValueError, match="noisy is an impure function"):
+    with pytest.raises(ValueError, match="noisy: impure function"):
         samplers.Langevin(n_steps=2).sample(functools.partial(noisy), np.zeros((4, 3)))
 
 
@@ -402,7 +402,7 @@ def test_diagnostics_of_a_gaussian_are_as_computed(arviz):
             "langevin: step_size: got 0, expected a number above 0",
         ),
         (samplers.Langevin(step_size=np.inf), "step_size: got inf"),
-        (samplers.Langevin(step_size=None), "step_size: got nan"),
+        (samplers.Langevin(step_size=None), "step_size: got None"),
         (
             samplers.Langevin(noise=-1),
             "noise: got -1, expected a number of at least 0 or nothing",

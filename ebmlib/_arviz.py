@@ -31,8 +31,15 @@ def inference_data(
     except ImportError as error:
         raise ImportError("to_inference_data: it needs ArviZ: pip install 'arviz<1'") from error
     trace = as_numbers(trace, "trace")
-    if trace.ndim < 2:
+    if trace.ndim < 2 or not trace.size:
         raise ShapeError(f"trace: got shape {trace.shape}, expected (draws, chains, ...)")
+    for what, given in (("info", info), ("coords", coords)):
+        if given is not None and not isinstance(given, Mapping):
+            raise TypeError(f"{what}: got {type(given).__name__}, expected a dict")
+    if not isinstance(name, str):
+        raise TypeError(f"name: got {name!r}, expected a word")
+    if dims is not None and (isinstance(dims, str) or np.shape(dims) != (trace.ndim - 2,)):
+        raise ValueError(f"dims: got {dims!r}, expected {trace.ndim - 2} names")
     stats = {key: as_numbers(value, f"info[{key!r}]") for key, value in (info or {}).items()}
     for key, value in stats.items():
         if value.shape != trace.shape[:2]:

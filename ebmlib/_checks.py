@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import os
 import re
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 from numpy.exceptions import AxisError
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from numpy.linalg import LinAlgError
+from numpy.typing import NDArray
 
+from ._interchange import as_numbers
 from .errors import ShapeError
 
 WRONG = (TypeError, ValueError, IndexError, OverflowError, MemoryError)  # by an argument
@@ -78,12 +81,35 @@ def sizes(value: Any, name: str, least: int = 1) -> tuple[int, ...]:
 def float_dtype(value: Any, name: str) -> np.dtype[Any]:
     """float32 or float64; TypeError for another."""
     try:
-        dtype = np.dtype(value)
+        dtype: np.dtype[Any] = np.dtype(value)
     except TypeError:
         dtype = np.dtype(object)
     if value is None or dtype not in (np.float32, np.float64):
         raise TypeError(f"{name}: got {value!r}, expected float32 or float64")
     return dtype
+
+
+def floats(value: Any, name: str) -> NDArray[np.float64]:
+    """An array of float64; TypeError for what is not made of real numbers."""
+    return np.asarray(as_numbers(value, name), np.float64)
+
+
+def path_of(value: Any, name: str) -> str:
+    """A path as text."""
+    try:
+        return os.fsdecode(value)
+    except TypeError:
+        raise TypeError(f"{name}: got {value!r}, expected a path") from None
+
+
+def pair(value: Any, name: str) -> tuple[float, float]:
+    """(low, high), finite and in this order."""
+    if not isinstance(value, list | tuple | np.ndarray) or len(value) != 2:
+        raise ValueError(f"{name}: got {value!r}, expected low < high")
+    low, high = (real(end, name) for end in value)
+    if not (low < high and math.isfinite(high - low)):
+        raise ValueError(f"{name}: got {value!r}, expected low < high")
+    return low, high
 
 
 def axis_index(axis: Any, ndim: int) -> int:

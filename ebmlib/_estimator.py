@@ -13,13 +13,13 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import _core
 from ._checkpoint import Checkpoint, Durable
-from ._checks import float_dtype, whole
+from ._checks import float_dtype, path_of, whole
 from ._loop import Event, Fit, Memory, Rollback, ShowProgress, Validation, lasting
 from ._params import Parameters
 from ._rows import check_names, check_rows, feature_names, in_parts, read_at_random
 from .callbacks import callback_events, check_callbacks
 from .diagnosis import Report, diagnose
-from .errors import not_fitted
+from .errors import StateError, not_fitted
 from .networks import MLP, BoundNetwork, Network
 from .random import key
 from .samplers import Langevin, Sampler, generator
@@ -31,6 +31,9 @@ Self = TypeVar("Self", bound="EnergyEstimator")
 
 _HIDDEN = ("_trainer", "_made_of", "_row", "_key", "_saved", "_fit", "_memories")
 _NOISE_STEPS = 500  # CEBM: samples from noise
+
+
+_running: set[int] = set()  # ids of the estimators that are being fitted
 
 
 class EnergyEstimator(Parameters, Durable):
@@ -133,6 +136,7 @@ class EnergyEstimator(Parameters, Durable):
 
     def _train(self: Self, X: Any, X_val: Any, n_steps: int | None, fresh: bool) -> Self:
         who = type(self).__name__
+        self._check_idle()
         fresh = fresh or not self.__sklearn_is_fitted__()
         if not fresh:
             self._check_names(X)
@@ -158,11 +162,23 @@ class EnergyEstimator(Parameters, Durable):
         n_steps: int,
         first: int | None = None,
     ) -> None:
+        self._check_idle()
         trainer.clear()
         trainer.feed(x)
         fit = Fit(self, trainer, x, val, n_steps, first)
-        with read_at_random(x):
-            fit.run(self._events(fit))
+        _running.add(id(self))
+        try:
+            with read_at_random(x):
+                fit.run(self._events(fit))
+        finally:
+            _running.discard(id(self))
+
+    def _check_idle(self) -> None:
+        if id(self) in _running:
+            raise StateError(
+                f"{type(self).__name__}: got a fit within its own fit, expected one after the "
+                "other"
+            )
 
     def _check_loop(self) -> None:
         who = type(self).__name__
@@ -170,6 +186,10 @@ class EnergyEstimator(Parameters, Durable):
             raise ValueError(
                 f"{who}: on_divergence: got {self.on_divergence!r}, expected raise or rollback"
             )
+        if not isinstance(self.verbose, int | np.integer):
+            raise TypeError(f"{who}: verbose: got {self.verbose!r}, expected a number")
+        if self.checkpoint is not None:
+            path_of(self.checkpoint, f"{who}: checkpoint")
         whole(self.snapshot_every, f"{who}: snapshot_every", 1)
         whole(self.max_rollbacks, f"{who}: max_rollbacks", 0)
         whole(self.checkpoint_every, f"{who}: checkpoint_every", 1)

@@ -81,6 +81,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._checks import path_of
 from .errors import FormatError
 
 __all__ = [
@@ -140,7 +141,7 @@ class Savable:
         TypeError, ValueError
             For what a file cannot hold, a function as a parameter, say.
         """
-        write(path, class_name(type(self)), *self._pack())
+        write(path_of(path, "save: path"), class_name(type(self)), *self._pack())
 
     def _pack(self) -> tuple[dict[str, Any], Arrays]:
         raise NotImplementedError
@@ -180,7 +181,7 @@ def load(path: Path) -> Any:
     >>> ebm.load("net.safetensors")
     <MLP(hidden=(8, 8)) bound to (2,), float32>
     """
-    name = os.fspath(path)
+    name = path_of(path, "load: path")
     with open(path, "rb") as stream:
         try:
             file = File(name, stream)

@@ -43,9 +43,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ._checks import real, whole
 from ._loop import Event, Fit, Memory, Validation
 from ._params import Parameters
-from .samplers import whole
 
 if TYPE_CHECKING:
     from ._estimator import EnergyEstimator
@@ -156,6 +156,7 @@ class EarlyStopping(Parameters, Callback):
                 "EarlyStopping: X_val: got None, expected held-out rows: fit(X, X_val=)"
             )
         whole(self.patience, "EarlyStopping: patience", 1)
+        real(self.tolerance, "EarlyStopping: tolerance")
 
     def _event(self, fit: Fit, validation: Validation | None) -> Event:
         assert validation is not None
@@ -335,7 +336,7 @@ def check_callbacks(who: str, callbacks: Any, validated: bool) -> None:
                 f"{who}: callbacks: got {callback!r}, expected f(est, step, metrics) or an "
                 f"object with some of {', '.join(hooks)}"
             )
-        whole(getattr(callback, "every", 1), f"{callback!r}: every", 1)
+        whole(getattr(callback, "every", 1), f"{type(callback).__name__}: every", 1)
         if isinstance(callback, Callback):
             callback._check(validated)
 

@@ -37,9 +37,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._checks import floats, real, whole
 from ._params import Parameters
 from ._rows import check_rows, feature_names
-from .errors import not_fitted
+from .errors import ShapeError, not_fitted
 from .random import key, uniform
 
 __all__ = [
@@ -98,9 +99,19 @@ def bits_per_dim(
     >>> float(preprocessing.bits_per_dim(0.0, 784, log_det=-784 * np.log(256)))
     8.0
     """
-    if n_dims < 1:
-        raise ValueError(f"bits_per_dim: n_dims: got {n_dims}, expected at least 1")
-    nats = np.asarray(log_prob, np.float64) + np.asarray(log_det, np.float64)
+    n_dims = whole(n_dims, "bits_per_dim: n_dims", 1)
+    nats, more = (
+        floats(log_prob, "bits_per_dim: log_prob"),
+        floats(log_det, "bits_per_dim: log_det"),
+    )
+    try:
+        np.broadcast_shapes(nats.shape, more.shape)
+    except ValueError:
+        raise ShapeError(
+            f"bits_per_dim: log_det: got shape {more.shape}, expected that of log_prob, "
+            f"{nats.shape}"
+        ) from None
+    nats = nats + more
     return -nats / (n_dims * math.log(2))
 
 
@@ -175,13 +186,18 @@ class Transform(Parameters):
         """Checks the parameters, and sets what is learned from rows x."""
 
     def _forward(self, x: Array) -> Array:
-        raise NotImplementedError
+        raise self._lacks("_forward")
 
     def _backward(self, y: Array) -> Array:
-        raise NotImplementedError
+        raise self._lacks("_backward")
 
     def _log_slope(self, x: Array) -> Float64:
-        raise NotImplementedError
+        raise self._lacks("_log_slope")
+
+    def _lacks(self, name: str) -> NotImplementedError:
+        return NotImplementedError(
+            f"{type(self).__name__}: {name}: got none, expected a method"
+        )
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_row" in vars(self)
@@ -202,7 +218,7 @@ def _sum_rows(terms: Array) -> Float64:
 
 
 def _pair(who: str, name: str, low: Any, high: Any) -> tuple[float, float]:
-    low, high = float(low), float(high)
+    low, high = real(low, f"{who}: {name}"), real(high, f"{who}: {name}")
     if not (low < high and math.isfinite(high - low)):
         raise ValueError(f"{who}: {name}: got {low:g}, {high:g}, expected low < high")
     return low, high
@@ -248,7 +264,7 @@ class Dequantize(Transform):
         self.random_state = random_state
 
     def _learn(self, x: Array) -> None:
-        if not 2 <= self.levels <= 1 << 16 or int(self.levels) != self.levels:
+        if not 2 <= whole(self.levels, "Dequantize: levels") <= 1 << 16:
             raise ValueError(f"Dequantize: levels: got {self.levels}, expected 2 to 65536")
         self._check(x)
         self.key_ = key(self.random_state)
@@ -318,7 +334,7 @@ class Logit(Transform):
 
     def _learn(self, x: Array) -> None:
         for name in ("alpha", "clip"):
-            if not 0 <= getattr(self, name) < 0.5:
+            if not 0 <= real(getattr(self, name), f"Logit: {name}") < 0.5:
                 raise ValueError(
                     f"Logit: {name}: got {getattr(self, name)}, expected at least 0, below 0.5"
                 )
@@ -464,9 +480,9 @@ class Whiten(Transform):
         self.epsilon = epsilon
 
     def _learn(self, x: Array) -> None:
-        if self.kind not in ("zca", "pca"):
+        if not isinstance(self.kind, str) or self.kind not in ("zca", "pca"):
             raise ValueError(f"Whiten: kind: got {self.kind!r}, expected 'zca' or 'pca'")
-        if not 0 <= self.epsilon < math.inf:
+        if not real(self.epsilon, "Whiten: epsilon") >= 0:
             raise ValueError(f"Whiten: epsilon: got {self.epsilon}, expected at least 0")
         rows = x.reshape(len(x), -1).astype(np.float64)
         mean = rows.mean(axis=0)
@@ -552,9 +568,13 @@ class Chain(Transform):
         self.steps = steps
 
     def _learn(self, x: Array) -> None:
+        if not isinstance(self.steps, list | tuple):
+            raise TypeError(
+                f"Chain: steps: got {type(self.steps).__name__}, expected a list of transforms"
+            )
         steps = []
         for number, step in enumerate(self.steps):
-            if not hasattr(step, "log_det"):
+            if not hasattr(step, "log_det") or isinstance(step, type):
                 raise TypeError(
                     f"Chain: steps[{number}]: got {type(step).__name__}, expected a transform"
                 )

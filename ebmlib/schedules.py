@@ -23,6 +23,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
+from ._checks import real
+from ._interchange import as_numbers
 from ._params import Specification, from_json
 from .transforms import jit
 
@@ -47,7 +49,13 @@ class Schedule(Specification):
 
     def __call__(self, step: ArrayLike) -> NDArray[np.float64]:
         """The rates of steps, numbered from 0: float64, in the shape of ``step``."""
-        steps = np.asarray(step, np.int32)
+        given = as_numbers(step, "step")
+        if given.dtype.kind not in "iu":
+            raise TypeError(f"step: got {given.dtype}, expected whole numbers")
+        if given.size and not 0 <= given.min() <= given.max() < 2**31:
+            raise ValueError(f"step: got {step!r}, expected 0 to 2^31 - 1")
+        real(self.rate, f"{self._kind}: rate")
+        steps = given.astype(np.int32)
         factor = jit(lambda t: _core.schedule_factor(self._spec(), t))(steps)
         return np.asarray(self.rate * factor)
 

@@ -23,6 +23,8 @@ class _Curve:
         """Where to take an integral along the curve, and the weights, with noise `sigma`."""
         fine = self.at(np.linspace(0, 1, 1001))
         speed = np.linalg.norm(np.diff(fine, axis=0), axis=1).max() * 1000
+        if speed > 1e6 * sigma:
+            raise ValueError(f"sigma: got {sigma}, expected at least a millionth of the curve")
         panels = int(speed / (6 * sigma)) + 1
         nodes, weights = np.polynomial.legendre.leggauss(16)
         t = (np.arange(panels)[:, None] + (nodes + 1) / 2).ravel() / panels
@@ -51,6 +53,8 @@ class NoisyCurves(PlanarSet):
     """
 
     def __init__(self, curves: list[_Curve], sigma: float) -> None:
+        if not isinstance(curves, list) or not curves:
+            raise ValueError(f"curves: got {curves!r}, expected a list of curves")
         self._curves = curves
         nodes = [curve.nodes(positive("sigma", sigma)) for curve in curves]
         self._law = GaussianMixture(
@@ -134,7 +138,9 @@ def rings(
     >>> datasets.rings().sample(100, random_state=0).shape
     (100, 2)
     """
-    if not radii:
+    if not isinstance(radii, list | tuple | np.ndarray):
+        raise TypeError(f"radii: got {radii!r}, expected a list of numbers")
+    if not len(radii):
         raise ValueError("radii: got none, expected at least one")
     return NoisyCurves([_arc(positive("radii", r), 0.0, 2 * np.pi) for r in radii], sigma)
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .planar import Extent, Float32, log_sum_exp
+from .._checks import floats, real, whole
+from .planar import Extent, Float32, log_sum_exp, positive
+
+
+def box(extent: Extent, who: str) -> Extent:
+    """The four sides, checked."""
+    many = isinstance(extent, list | tuple | np.ndarray)
+    if not many or len(extent) != 4:
+        raise ValueError(f"{who}: extent: got {extent!r}, expected (left, right, bottom, top)")
+    left, right, bottom, top = (real(side, f"{who}: extent") for side in extent)
+    if not (left < right and bottom < top):
+        raise ValueError(f"{who}: extent: got {extent}, expected left < right and bottom < top")
+    return left, right, bottom, top
 
 
 def grid(extent: Extent, n: int = 400) -> tuple[Float32, float]:
@@ -37,11 +49,8 @@ def grid(extent: Extent, n: int = 400) -> tuple[Float32, float]:
     >>> points.tolist(), area
     ([[0.5, 1.0], [1.5, 1.0], [0.5, 3.0], [1.5, 3.0]], 2.0)
     """
-    left, right, bottom, top = map(float, extent)
-    if not (left < right and bottom < top):
-        raise ValueError(f"grid: extent: got {extent}, expected left < right and bottom < top")
-    if n < 1:
-        raise ValueError(f"grid: n: got {n}, expected at least 1")
+    left, right, bottom, top = box(extent, "grid")
+    n = whole(n, "grid: n", 1)
     middle = (np.arange(n) + 0.5) / n
     x, y = np.meshgrid(left + (right - left) * middle, bottom + (top - bottom) * middle)
     points = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
@@ -76,7 +85,8 @@ def log_z(energy: ArrayLike, area: float) -> float:
     >>> print(f"{abs(datasets.log_z(-law.log_density(points), area)):.3f}")
     0.000
     """
-    values = np.asarray(energy, dtype=np.float64).ravel()
+    values = floats(energy, "log_z: energy").ravel()
+    positive("log_z: area", area)
     if not values.size or np.isnan(values).any():
         raise ValueError("log_z: energy: got none or a NaN, expected numbers")
     return float(log_sum_exp(-values) + np.log(area))

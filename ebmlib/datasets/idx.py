@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from .._checks import path_of
+
 _TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _BLOCK = 1 << 20
 
@@ -49,7 +51,7 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     >>> datasets.read_idx(path).tolist()
     [7, 8, 9]
     """
-    with open(path, "rb") as file:
+    with open(path_of(path, "read_idx: path"), "rb") as file:
         if file.read(2) == b"\x1f\x8b":
             file.seek(0)
             return _read_packed(path, file)

@@ -11,8 +11,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._checks import pair, path_of, whole
 from .idx import read_idx
-from .planar import RandomState
+from .planar import RandomState, generator
 
 Split: TypeAlias = Literal["all", "train", "test"]
 Range: TypeAlias = tuple[float, float] | None
@@ -265,9 +266,8 @@ def stack_digits(
         raise ValueError(
             f"stack_digits: y: got {digits.min()} to {digits.max()}, expected 0 to 9"
         )
-    if n_samples < 0:
-        raise ValueError(f"stack_digits: n_samples: got {n_samples}, expected at least 0")
-    rows = np.random.default_rng(random_state).integers(len(x), size=(n_samples, 3))
+    n_samples = whole(n_samples, "stack_digits: n_samples", 0)
+    rows = generator(random_state, "stack_digits").integers(len(x), size=(n_samples, 3))
     stacks = np.stack([x[rows[:, k], ..., 0] for k in range(3)], axis=-1)
     return stacks, digits[rows].astype(np.int64) @ np.array([100, 10, 1])
 
@@ -276,7 +276,7 @@ def stack_digits(
 
 
 def _check_split(who: str, split: str) -> None:
-    if split not in _MNIST_PARTS:
+    if not isinstance(split, str) or split not in _MNIST_PARTS:
         raise ValueError(f"{who}: split: got {split!r}, expected one of {list(_MNIST_PARTS)}")
 
 
@@ -284,12 +284,7 @@ def _scaled(who: str, levels: NDArray[Any], top: int, value_range: Range) -> NDA
     """Levels 0 to `top` as float32 in the range, or as they are."""
     if value_range is None:
         return levels
-    pair = np.shape(value_range) == (2,)
-    low, high = map(float, value_range if pair else (0, 0))
-    if not (low < high and np.isfinite(high - low)):
-        raise ValueError(
-            f"{who}: value_range: got {value_range!r}, expected low < high or None"
-        )
+    low, high = pair(value_range, f"{who}: value_range")
     x = levels.astype(np.float32)
     x *= (high - low) / top
     x += low
@@ -306,7 +301,7 @@ def _load_mnist_like(
 ) -> Pair:
     """The images of a folder, or of OpenML; `names` are those of folders and of OpenML."""
     _check_split(who, split)
-    folders = _folders(names[0]) if path is None else [Path(path)]
+    folders = _folders(names[0]) if path is None else [Path(path_of(path, f"{who}: path"))]
     for folder in folders:
         try:
             files = _files(who, folder, split)

@@ -7,6 +7,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._checks import floats, real, whole
+
 Float32: TypeAlias = NDArray[np.float32]
 Float64: TypeAlias = NDArray[np.float64]
 RandomState: TypeAlias = int | np.random.Generator | None
@@ -50,9 +52,10 @@ class PlanarSet:
         >>> datasets.moons().sample(5, random_state=0).shape
         (5, 2)
         """
-        if n_samples < 0:
-            raise ValueError(f"sample: n_samples: got {n_samples}, expected at least 0")
-        return self._draw(np.random.default_rng(random_state), n_samples).astype(np.float32)
+        n = whole(n_samples, "sample: n_samples", 0)
+        if n >= 1 << 50:
+            raise MemoryError(f"sample: n_samples: got {n}, expected fewer")
+        return self._draw(generator(random_state, "sample"), n).astype(np.float32)
 
     def log_density(self, x: ArrayLike) -> Float64:
         """The log density, exact to rounding.
@@ -76,16 +79,18 @@ class PlanarSet:
         >>> datasets.checkerboard().log_density([[1.0, 1.0], [1.0, -1.0]]).round(4).tolist()
         [-3.4657, -inf]
         """
-        at = np.asarray(x, dtype=np.float64)
+        at = floats(x, "log_density: x")
         if at.ndim != 2 or at.shape[1] != 2:
             raise ValueError(f"log_density: shape of x: got {at.shape}, expected (n, 2)")
         return self._log_density(at)
 
     def _draw(self, rng: np.random.Generator, n: int) -> Float64:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__}: _draw: got none, expected one")
 
     def _log_density(self, at: Float64) -> Float64:
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__}: _log_density: got none, expected one"
+        )
 
 
 def log_sum_exp(a: Float64) -> Float64:
@@ -97,9 +102,20 @@ def log_sum_exp(a: Float64) -> Float64:
 
 
 def positive(name: str, value: float) -> float:
-    if not value > 0 or not np.isfinite(value):
+    if not real(value, name) > 0:
         raise ValueError(f"{name}: got {value}, expected a positive number")
     return float(value)
+
+
+def generator(random_state: RandomState, who: str) -> np.random.Generator:
+    """NumPy's generator of a seed."""
+    try:
+        return np.random.default_rng(random_state)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{who}: random_state: got {random_state!r}, expected an int of at least 0, a "
+            "Generator or None"
+        ) from None
 
 
 # ---- Gaussians -------------------------------------------------------------------------------
@@ -135,12 +151,15 @@ class GaussianMixture(PlanarSet):
     def __init__(
         self, means: ArrayLike, sigma: float, weights: ArrayLike | None = None
     ) -> None:
-        self.means = np.array(means, dtype=np.float64)
+        self.means: Float64 = floats(means, "means").copy()
         if self.means.ndim != 2 or self.means.shape[1] != 2 or not len(self.means):
             raise ValueError(f"means: shape: got {self.means.shape}, expected (K, 2)")
+        if not np.isfinite(self.means).all():
+            raise ValueError("means: got NaN or infinity, expected finite numbers")
         self.sigma = positive("sigma", sigma)
-        share = np.ones(len(self.means)) if weights is None else np.asarray(weights, float)
-        if share.shape != (len(self.means),) or (share < 0).any() or not share.sum() > 0:
+        share = np.ones(len(self.means)) if weights is None else floats(weights, "weights")
+        good = share.shape == (len(self.means),) and (share >= 0).all()
+        if not good or not 0 < share.sum() < np.inf:
             raise ValueError(f"weights: got {weights!r}, expected {len(self.means)} shares")
         self.weights: Float64 = share / share.sum()
         left, bottom = self.means.min(axis=0) - 5 * self.sigma
@@ -197,8 +216,7 @@ def gaussians_grid(
     >>> datasets.gaussians_grid(rows=2, columns=3).means[:3].tolist()
     [[-2.0, -1.0], [0.0, -1.0], [2.0, -1.0]]
     """
-    if rows < 1 or columns < 1:
-        raise ValueError(f"rows, columns: got {rows}, {columns}, expected at least 1")
+    rows, columns = whole(rows, "rows", 1), whole(columns, "columns", 1)
     spacing = positive("spacing", spacing)
     x = spacing * (np.arange(columns) - (columns - 1) / 2)
     y = spacing * (np.arange(rows) - (rows - 1) / 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .._checks import whole
 from .planar import Float64, PlanarSet, positive
 
 
@@ -133,9 +134,7 @@ class Pinwheel(PlanarSet):
     extent = (-4.5, 4.5, -4.5, 4.5)
 
     def __init__(self, arms: int = 5) -> None:
-        if arms < 1:
-            raise ValueError(f"arms: got {arms}, expected at least 1")
-        self.arms = arms
+        self.arms = whole(arms, "arms", 1)
 
     def _draw(self, rng: np.random.Generator, n: int) -> Float64:
         f = rng.standard_normal((n, 2)) * (0.3, 0.1) + (1.0, 0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -22,6 +22,8 @@ LINES = ("-", "--", "-.", ":")  # what tells lines apart in grey
 def new_axes(ax: Axes | None, width: float, height: float) -> Axes:
     """`ax`, or the axes of a new figure of this size in inches."""
     if ax is not None:
+        if not hasattr(ax, "plot"):
+            raise TypeError(f"plots: ax: got {type(ax).__name__}, expected Axes of matplotlib")
         return ax
     try:
         from matplotlib import pyplot
@@ -30,6 +32,13 @@ def new_axes(ax: Axes | None, width: float, height: float) -> Axes:
             "plots: matplotlib is not installed: pip install 'ebmlib[plots]'"
         ) from error
     return pyplot.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def mapping(value: Any, name: str) -> Mapping[str, Any]:
+    """TypeError unless the value is a mapping."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name}: got {type(value).__name__}, expected a dict of series")
+    return value
 
 
 def plain(ax: Axes) -> None:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._checks import floats, whole
+from .._interchange import as_numbers
+from ..datasets.grids import box as checked_box
 from ..datasets.planar import Extent
 from .axes import COLOURS, Array, Energy, new_axes, plain, running_mean
 from .energies import energy_map
@@ -61,8 +64,7 @@ def trace(
     >>> ax = plots.trace(x)
     """
     x = _series("trace", values, coordinate)
-    if n_chains < 1:
-        raise ValueError(f"trace: n_chains: got {n_chains}, expected at least 1")
+    n_chains = whole(n_chains, "trace: n_chains", 1)
     at = np.arange(len(x)) if steps is None else np.asarray(steps)
     if at.shape != (len(x),):
         raise ValueError(f"trace: steps: got {at.shape}, expected ({len(x)},)")
@@ -128,7 +130,9 @@ def autocorrelation(
     x = _series("autocorrelation", values, coordinate)
     if not np.isfinite(x).all():
         raise ValueError("autocorrelation: values: got one that is not finite")
-    lags = min(100, len(x) // 2) if max_lag is None else max_lag
+    lags = (
+        min(100, len(x) // 2) if max_lag is None else whole(max_lag, "autocorrelation: max_lag")
+    )
     if not 0 <= lags < len(x):
         raise ValueError(f"autocorrelation: max_lag: got {lags}, expected 0 to {len(x) - 1}")
     moving = x[:, x.max(axis=0) > x.min(axis=0)]
@@ -196,13 +200,12 @@ def chain_paths(
     >>> steps = np.random.default_rng(0).normal(size=(50, 3, 2))
     >>> ax = plots.chain_paths(steps.cumsum(axis=0), lambda x: (x**2).sum(axis=1))
     """
-    x = np.asarray(trace, dtype=np.float64)
+    x = floats(trace, "chain_paths: trace")
     if x.ndim != 3 or x.shape[2] != 2 or not x.size:
         raise ValueError(f"chain_paths: shape of trace: got {x.shape}, expected (m, n, 2)")
-    if n_chains < 1:
-        raise ValueError(f"chain_paths: n_chains: got {n_chains}, expected at least 1")
+    n_chains = whole(n_chains, "chain_paths: n_chains", 1)
     x = x[:, :n_chains]
-    box = _box(x) if extent is None else extent
+    box = _box(x) if extent is None else checked_box(extent, "chain_paths")
     if energy is None:
         ax = new_axes(ax, 4.0, 4.0)
         ax.set_aspect("equal")
@@ -270,8 +273,7 @@ def sampler_info(
         raise ValueError(
             f"sampler_info: length of {other!r}: got {len(right)}, expected {len(left)}"
         )
-    if window < 1:
-        raise ValueError(f"sampler_info: window: got {window}, expected at least 1")
+    window = whole(window, "sampler_info: window", 1)
     ax = new_axes(ax, 5.0, 3.2)
     at = np.arange(len(left))
     if left.dtype != bool and left.shape[1] > 1:
@@ -301,11 +303,11 @@ def sampler_info(
 
 def _series(who: str, values: ArrayLike, coordinate: int) -> Array:
     """(m, n) numbers of n chains: `values`, or one coordinate of them."""
-    x = np.asarray(values, dtype=np.float64)
+    x = floats(values, f"{who}: values")
     if x.ndim < 2 or not x.size:
         raise ValueError(f"{who}: shape: got {x.shape}, expected (m, n) or (m, n, ...)")
     rows = x.reshape(*x.shape[:2], -1)
-    if not 0 <= coordinate < rows.shape[2]:
+    if not 0 <= whole(coordinate, f"{who}: coordinate") < rows.shape[2]:
         raise ValueError(
             f"{who}: coordinate: got {coordinate}, expected 0 to {rows.shape[2] - 1}"
         )
@@ -360,6 +362,11 @@ def _draw_paths(ax: Axes, x: Array) -> None:
 def _info(infos: Any, key: str) -> Array:
     """(m, n) values of `key`, n = 1 for a series without chains."""
     steps = not isinstance(infos, Mapping)
+    if steps and not isinstance(infos, list | tuple):
+        raise TypeError(
+            f"sampler_info: infos: got {type(infos).__name__}, expected a dict of series, or a "
+            "list of dicts"
+        )
     if steps and not len(infos):
         raise ValueError("sampler_info: infos: got none")
     names = infos[0] if steps else infos
@@ -370,7 +377,7 @@ def _info(infos: Any, key: str) -> Array:
         raise ValueError(
             f"sampler_info: shape of {key!r}: got {series.shape}, expected (m,) or (m, n)"
         )
-    if not np.isfinite(series).any():
+    if not np.isfinite(as_numbers(series, f"sampler_info: {key!r}")).any():
         raise ValueError(f"sampler_info: {key!r}: got no finite value")
     return series.reshape(len(series), -1)
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._checks import floats, function, whole
+from .._interchange import as_numbers
 from ..datasets import PlanarSet, grid, log_z
 from ..datasets.planar import Extent
-from .axes import COLOURS, LINES, Array, Energy, new_axes, plain
+from .axes import COLOURS, LINES, Array, Energy, mapping, new_axes, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,6 +61,7 @@ def energy_map(
     >>> law = datasets.moons()
     >>> ax = plots.energy_map(lambda x: -law.log_density(x), law.extent, density=True)
     """
+    function(energy, "energy_map")
     points, area = grid(extent, n)
     dots = None if samples is None else _dots("energy_map", samples)
     values = _energies("energy_map", energy, points)
@@ -122,6 +125,11 @@ def density_comparison(
     >>> ax.get_title()
     'KL(law || model) = 0.320 nats'
     """
+    function(energy, "density_comparison")
+    if not hasattr(law, "log_density"):
+        raise TypeError(
+            f"density_comparison: law: got {type(law).__name__}, expected one with log_density"
+        )
     extent = law.extent if extent is None else extent
     points, area = grid(extent, n)
     values = _energies("density_comparison", energy, points)
@@ -144,14 +152,14 @@ def density_comparison(
 
 
 def _dots(who: str, samples: ArrayLike) -> Array:
-    dots = np.asarray(samples)
+    dots = as_numbers(samples, f"{who}: samples")
     if dots.ndim != 2 or dots.shape[1] != 2:
         raise ValueError(f"{who}: samples: got {dots.shape}, expected (s, 2)")
     return dots
 
 
 def _energies(who: str, energy: Energy, points: Array) -> Array:
-    values = np.asarray(energy(points), dtype=np.float64)
+    values = floats(energy(points), f"{who}: energies")
     if values.shape != (len(points),):
         raise ValueError(
             f"{who}: energies of {len(points)} points: got {values.shape}, "
@@ -245,7 +253,11 @@ def energy_histogram(
     >>> e = np.random.default_rng(0).normal(size=1000)
     >>> ax = plots.energy_histogram({"data": e, "samples": e + 1})
     """
-    sets = {name: np.asarray(e, dtype=np.float64).ravel() for name, e in energies.items()}
+    mapping(energies, "energy_histogram: energies")
+    sets = {
+        name: floats(e, f"energy_histogram: {name!r}").ravel() for name, e in energies.items()
+    }
+    bins = whole(bins, "energy_histogram: bins", 1)
     kept = {name: e[np.isfinite(e)] for name, e in sets.items()}
     if not sum(map(len, kept.values())):
         raise ValueError("energy_histogram: energies: got no finite one")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._checks import floats, pair, whole
+from .._interchange import as_numbers
 from .axes import COLOURS, Array, new_axes
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ _GAP = 1  # pixels between images
 
 def _images(name: str, images: ArrayLike, ndim: int = 4) -> Array:
     """`images` as an array of rank `ndim` that ends in height, width, channels."""
-    array = np.asarray(images)
+    array = as_numbers(images, name)
     if array.ndim != ndim or array.shape[-1] not in (1, 3) or 0 in array.shape:
         leading = ("n", "m")[: ndim - 3]
         expected = f"({', '.join(leading)}, height, width, 1 or 3)"
@@ -30,8 +32,6 @@ def _tile(cells: Array, value_range: tuple[float, float]) -> Array:
     """(rows, columns, H, W, C) -> one picture in [0, 1]; gaps and NaN are white."""
     rows, columns, height, width, channels = cells.shape
     low, high = value_range
-    if not low < high:
-        raise ValueError(f"value_range: got {value_range}, expected low < high")
     picture = np.ones(
         (rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, channels)
     )
@@ -96,9 +96,10 @@ def image_grid(
     >>> ax = plots.image_grid(datasets.load_digits()[0][:20], n_columns=10)
     """
     x = _images("image_grid", images)
-    columns = int(np.ceil(np.sqrt(len(x)))) if n_columns is None else n_columns
-    if columns < 1:
-        raise ValueError(f"image_grid: n_columns: got {columns}, expected at least 1")
+    columns = int(np.ceil(np.sqrt(len(x))))
+    if n_columns is not None:
+        columns = whole(n_columns, "image_grid: n_columns", 1)
+    value_range = pair(value_range, "image_grid: value_range")
     columns = min(columns, len(x))
     rows = -(-len(x) // columns)
     cells = np.full((rows * columns, *x.shape[1:]), value_range[1], dtype=np.float64)
@@ -147,10 +148,9 @@ def chain_strip(
     >>> ax = plots.chain_strip(np.zeros((60, 16, 8, 8, 1)), n_chains=4)
     """
     x = _images("chain_strip", trace, ndim=5)
-    if n_chains < 1 or n_steps < 1:
-        raise ValueError(
-            f"chain_strip: n_chains, n_steps: got {n_chains}, {n_steps}, expected at least 1"
-        )
+    n_chains = whole(n_chains, "chain_strip: n_chains", 1)
+    n_steps = whole(n_steps, "chain_strip: n_steps", 1)
+    value_range = pair(value_range, "chain_strip: value_range")
     labels = range(len(x)) if steps is None else steps
     if len(labels) != len(x):
         raise ValueError(f"chain_strip: steps: got {len(labels)}, expected {len(x)}")
@@ -199,6 +199,7 @@ def nearest_neighbours(
     """
     x = _images("nearest_neighbours", samples)
     near = _images("nearest_neighbours", neighbours, ndim=5)
+    value_range = pair(value_range, "nearest_neighbours: value_range")
     if near.shape[0] != len(x) or near.shape[2:] != x.shape[1:]:
         raise ValueError(
             f"nearest_neighbours: shapes: got {x.shape} and {near.shape}, "
@@ -209,7 +210,7 @@ def nearest_neighbours(
     ax.set_yticks(_centres(len(rows), x.shape[1]), rows)
     ax.axhline(x.shape[1] - 0.5 + _GAP / 2, color=COLOURS[1], linewidth=1.5)
     if distances is not None:
-        apart = np.asarray(distances, dtype=np.float64)
+        apart = floats(distances, "nearest_neighbours: distances")
         if apart.shape != near.shape[:2]:
             raise ValueError(
                 f"nearest_neighbours: distances: got {apart.shape}, expected {near.shape[:2]}"

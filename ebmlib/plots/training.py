@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .axes import COLOURS, LINES, Array, new_axes, plain, running_mean
+from .._checks import floats, whole
+from .axes import COLOURS, LINES, Array, mapping, new_axes, plain, running_mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,6 +61,9 @@ def training_history(
     >>> from ebmlib import plots
     >>> ax = plots.training_history({"loss": np.exp(-np.linspace(0, 3, 500))})
     """
+    mapping(history, "training_history: history")
+    if window is not None:
+        window = whole(window, "training_history: window", 1)
     usual = [key for key in ("energy_data", "energy_samples") if key in history]
     series = [key for key in history if key != "step" and not key.endswith("_step")]
     chosen = (usual or series) if keys is None else list(keys)
@@ -68,7 +72,7 @@ def training_history(
         raise KeyError(f"training_history: keys: got {missing}, expected some of {series}")
     ax = new_axes(ax, 5.0, 3.2)
     for k, key in enumerate(chosen):
-        values = np.asarray(history[key], dtype=np.float64).ravel()
+        values = floats(history[key], f"training_history: {key!r}").ravel()
         step = _steps(history, key, len(values))
         if len(step) != len(values):
             raise ValueError(

@@ -33,7 +33,7 @@ _HIDDEN = ("_trainer", "_made_of", "_row", "_key", "_saved", "_fit", "_memories"
 _NOISE_STEPS = 500  # CEBM: samples from noise
 
 
-_running: set[int] = set()  # ids of the estimators that are being fitted
+_running: set[int] = set()  # ids of the estimators whose fits have not come to their ends
 
 
 class EnergyEstimator(Parameters, Durable):
@@ -176,8 +176,7 @@ class EnergyEstimator(Parameters, Durable):
     def _check_idle(self) -> None:
         if id(self) in _running:
             raise StateError(
-                f"{type(self).__name__}: got a fit within its own fit, expected one after the "
-                "other"
+                f"{type(self).__name__}: it is running, expected the end of its fit"
             )
 
     def _check_loop(self) -> None:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from . import _numpy as table
+from ._checks import whole
 from ._compile import also_concrete
 from ._core import ops
 from ._trace import as_float, as_node, need
+from .errors import ShapeError
 
 Size = int | tuple[int, int]
 
 
-def pair(value: Any) -> tuple[Any, Any]:
-    """A number for rows and columns, or one for each."""
-    one, two = (value, value) if isinstance(value, int) else value
-    return one, two
+def pair(value: Any, name: str, least: int) -> tuple[int, int]:
+    """One whole number for rows and columns, or one for each."""
+    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str):
+        number = whole(value, name, least)
+        return number, number
+    if len(value) != 2:
+        raise ValueError(f"{name}: got {value!r}, expected an int or a pair")
+    return whole(value[0], name, least), whole(value[1], name, least)
+
+
+def _window(size: Size, stride: Size | None, padding: Size) -> tuple[int, ...]:
+    """The six ints of a window: size, stride, padding."""
+    steps = pair(size if stride is None else stride, "stride", 1)
+    return (*pair(size, "size", 1), *steps, *pair(padding, "padding", 0))
 
 
 @also_concrete("x")
@@ -27,7 +42,7 @@ def max_pool(x: Any, size: Size = 2, stride: Size | None = None, padding: Size =
     array([[ 5.,  7.],
            [13., 15.]])
     """
-    window = (*pair(size), *pair(size if stride is None else stride), *pair(padding))
+    window = _window(size, stride, padding)
     return ops.max_pool(need().graph, as_float(x), window)
 
 
@@ -43,10 +58,21 @@ def avg_pool(x: Any, size: Size = 2, stride: Size | None = None, padding: Size =
     """
     x = as_float(x)
     blocks = isinstance(size, int) and size > 0 and stride in (None, size) and padding == 0
-    if blocks and x.ndim == 4 and all(side % pair(size)[0] == 0 for side in x.shape[1:3]):
-        return ops.avg_pool(need().graph, x, pair(size)[0])
-    window = (*pair(size), *pair(size if stride is None else stride), *pair(padding))
+    if (
+        blocks
+        and x.ndim == 4
+        and all(side % pair(size, "size", 1)[0] == 0 for side in x.shape[1:3])
+    ):
+        return ops.avg_pool(need().graph, x, pair(size, "size", 1)[0])
+    window = _window(size, stride, padding)
     return ops.avg_pool_window(need().graph, x, window)
+
+
+def _rows_of_channels(x: Any) -> Any:
+    node = as_float(x)
+    if node.ndim < 2:
+        raise ShapeError(f"x: got shape {node.shape}, expected (N, ..., C)")
+    return node
 
 
 @also_concrete("x")
@@ -57,7 +83,7 @@ def global_avg_pool(x: Any) -> Any:
     >>> ebm.functional.global_avg_pool(np.arange(4.0).reshape(1, 2, 2, 1))
     array([[1.5]])
     """
-    x = as_float(x)
+    x = _rows_of_channels(x)
     return table.mean(x, tuple(range(1, x.ndim - 1)))
 
 
@@ -69,7 +95,7 @@ def global_max_pool(x: Any) -> Any:
     >>> ebm.functional.global_max_pool(np.arange(4.0).reshape(1, 2, 2, 1))
     array([[3.]])
     """
-    x = as_float(x)
+    x = _rows_of_channels(x)
     return ops.max(need().graph, x, tuple(range(1, x.ndim - 1)), False)
 
 
@@ -82,7 +108,7 @@ def upsample(x: Any, factor: int = 2) -> Any:
     array([[1., 1., 2., 2.],
            [1., 1., 2., 2.]])
     """
-    return ops.upsample(need().graph, as_node(x), factor)
+    return ops.upsample(need().graph, as_node(x), whole(factor, "factor", 1))
 
 
 @also_concrete("x")
@@ -100,8 +126,8 @@ def resize(x: Any, size: Size, method: str = "nearest") -> Any:
     if method not in ("nearest", "bilinear"):
         raise ValueError(f"resize: method: got {method!r}, expected nearest or bilinear")
     if method == "nearest":
-        return ops.resize_nearest(need().graph, as_node(x), *pair(size))
-    return ops.resize_bilinear(need().graph, as_float(x), *pair(size))
+        return ops.resize_nearest(need().graph, as_node(x), *pair(size, "size", 1))
+    return ops.resize_bilinear(need().graph, as_float(x), *pair(size, "size", 1))
 
 
 @also_concrete("x")
@@ -121,7 +147,7 @@ def blur(x: Any, size: int = 3, padding: str = "reflect") -> Any:
     """
     if padding not in ("reflect", "zero"):
         raise ValueError(f"blur: padding: got {padding!r}, expected reflect or zero")
-    return ops.blur(need().graph, as_float(x), size, padding == "reflect")
+    return ops.blur(need().graph, as_float(x), whole(size, "size", 1), padding == "reflect")
 
 
 @also_concrete("x")
@@ -134,7 +160,7 @@ def depth_to_space(x: Any, block: int = 2) -> Any:
     array([[0., 1.],
            [2., 3.]])
     """
-    return ops.depth_to_space(need().graph, as_node(x), block)
+    return ops.depth_to_space(need().graph, as_node(x), whole(block, "block", 1))
 
 
 @also_concrete("x")
@@ -146,4 +172,4 @@ def space_to_depth(x: Any, block: int = 2) -> Any:
     >>> ebm.functional.space_to_depth(np.arange(4.0).reshape(1, 2, 2, 1)).ravel()
     array([0., 1., 2., 3.])
     """
-    return ops.space_to_depth(need().graph, as_node(x), block)
+    return ops.space_to_depth(need().graph, as_node(x), whole(block, "block", 1))

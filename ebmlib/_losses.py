@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._checks import real
 from ._compile import also_concrete
 from ._core import ops
-from ._trace import INT, as_float, as_node, need, promote_float
+from ._trace import as_float, as_index, need, promote_float
 
 
 @also_concrete("x")
@@ -17,7 +18,7 @@ def huber(x: Any, delta: float = 1.0) -> Any:
     >>> ebm.functional.huber(np.array([0.5, -3.0]))
     array([0.125, 2.5  ])
     """
-    return ops.huber(need().graph, as_float(x), delta)
+    return ops.huber(need().graph, as_float(x), real(delta, "delta"))
 
 
 @also_concrete("logits", "labels")
@@ -28,7 +29,7 @@ def cross_entropy(logits: Any, labels: Any) -> Any:
     >>> ebm.functional.cross_entropy(np.zeros((1, 4)), np.array([2]))
     array([1.38629436])
     """
-    return ops.cross_entropy(need().graph, as_float(logits), as_node(labels, INT))
+    return ops.cross_entropy(need().graph, as_float(logits), as_index(labels, "labels"))
 
 
 @also_concrete("logits", "targets")

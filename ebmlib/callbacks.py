@@ -43,7 +43,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._checks import real, whole
+from ._checks import path_of, real, whole
 from ._loop import Event, Fit, Memory, Validation
 from ._params import Parameters
 
@@ -231,6 +231,9 @@ class CSVLogger(Parameters, Callback):
     def __init__(self, path: str | os.PathLike[str], every: int = 10) -> None:
         self.path = path
         self.every = every
+
+    def _check(self, validated: bool) -> None:
+        path_of(self.path, "CSVLogger: path")
 
     def on_begin(self, est: EnergyEstimator) -> None:
         if est.n_steps_ == 0:

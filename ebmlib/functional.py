@@ -31,6 +31,7 @@ from ._images import (
     global_avg_pool,
     global_max_pool,
     max_pool,
+    pair,
     resize,
     space_to_depth,
     upsample,
@@ -252,7 +253,7 @@ def celu(x: Any, alpha: float = 1.0) -> Any:
     >>> ebm.functional.celu(np.array([-1.0, 2.0]))
     array([-0.63212056,  2.        ])
     """
-    return ops.celu(need().graph, as_float(x), alpha)
+    return ops.celu(need().graph, as_float(x), real(alpha, "alpha"))
 
 
 @also_concrete("x")
@@ -416,7 +417,13 @@ def instance_norm(x: Any, gain: Any, bias: Any, epsilon: float = 1e-5) -> Any:
     array([-1.,  1.])
     """
     x, gain, bias = promote_float(x, gain, bias)
-    return ops.instance_norm(need().graph, x, gain, bias, epsilon)
+    return ops.instance_norm(need().graph, x, gain, bias, real(epsilon, "epsilon"))
+
+
+def _positive_or_zero(epsilon: Any) -> float:
+    if real(epsilon, "epsilon") < 0:
+        raise ValueError(f"epsilon: got {epsilon}, expected at least 0")
+    return float(epsilon)
 
 
 @also_concrete("x", "gain")
@@ -428,7 +435,7 @@ def rms_norm(x: Any, gain: Any, epsilon: float = 1e-5) -> Any:
     array([0.2, 1.4])
     """
     x, gain = promote_float(x, gain)
-    return ops.rms_norm(need().graph, x, gain, epsilon)
+    return ops.rms_norm(need().graph, x, gain, _positive_or_zero(epsilon))
 
 
 @also_concrete("direction", "gain")
@@ -460,7 +467,7 @@ def spectral_norm(weight: Any, u: Any, n_iterations: int = 1) -> Any:
     """
     weight, u = promote_float(weight, u)
     graph = need().graph
-    u = ops.power_iteration(graph, weight, u, n_iterations)
+    u = ops.power_iteration(graph, weight, u, whole(n_iterations, "n_iterations", 0))
     return ops.spectral_norm(graph, weight, u), u
 
 
@@ -481,16 +488,6 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return ops.linear(need().graph, *promote_float(x, weight, bias))
 
 
-def _pair(value: Any, name: str, least: int) -> tuple[int, int]:
-    """One whole number for rows and columns, or one for each."""
-    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str):
-        number = whole(value, name, least)
-        return number, number
-    if len(value) != 2:
-        raise ValueError(f"{name}: got {value!r}, expected an int or a pair")
-    return whole(value[0], name, least), whole(value[1], name, least)
-
-
 def _padding(value: Any) -> tuple[int, int, int, int]:
     """(top, bottom, left, right) of an int, a pair, or a pair of pairs."""
     if isinstance(value, str):
@@ -498,7 +495,7 @@ def _padding(value: Any) -> tuple[int, int, int, int]:
     sides = value if isinstance(value, Sequence | np.ndarray) else (value, value)
     if len(sides) != 2:
         raise ValueError(f"padding: got {value!r}, expected an int, a pair or two pairs")
-    return (*_pair(sides[0], "padding", 0), *_pair(sides[1], "padding", 0))
+    return (*pair(sides[0], "padding", 0), *pair(sides[1], "padding", 0))
 
 
 def _geometry(
@@ -510,12 +507,12 @@ def _geometry(
             f"got x {x.shape} and weight {weight.shape}, expected (N, H, W, C) and "
             "(kh, kw, in, out)"
         )
-    spread = _pair(dilation, "dilation", 1)
+    spread = pair(dilation, "dilation", 1)
     if isinstance(padding, str) and padding == "same":
         spans = [(k - 1) * d for k, d in zip(weight.shape[:2], spread, strict=True)]
         padding = tuple((span // 2, span - span // 2) for span in spans)
     sides = _padding(0 if isinstance(padding, str) and padding == "valid" else padding)
-    return (*_pair(stride, "stride", 1), *sides, *spread, whole(groups, "groups", 1))
+    return (*pair(stride, "stride", 1), *sides, *spread, whole(groups, "groups", 1))
 
 
 @also_concrete("x", "weight")
@@ -561,7 +558,7 @@ def conv_transpose(
     x, weight = promote_float(x, weight)
     geometry = _geometry(x, weight, stride, padding, dilation, groups)
     sh, sw, top, bottom, left, right, dh, dw, _ = geometry
-    more = _pair(output_padding, "output_padding", 0)
+    more = pair(output_padding, "output_padding", 0)
     height = (x.shape[1] - 1) * sh - top - bottom + dh * (weight.shape[0] - 1) + 1 + more[0]
     width = (x.shape[2] - 1) * sw - left - right + dw * (weight.shape[1] - 1) + 1 + more[1]
     if height < 1 or width < 1:
@@ -594,7 +591,13 @@ def dropout(x: Any, key: Any, rate: float = 0.5, *, purpose: int) -> Any:
     >>> np.unique(y)
     array([0.        , 1.33333333])
     """
-    return ops.dropout(need().graph, as_float(x), as_node(key), rate, purpose)
+    return ops.dropout(
+        need().graph,
+        as_float(x),
+        as_node(key),
+        real(rate, "rate"),
+        whole(purpose, "purpose", 0),
+    )
 
 
 # ---- matrices --------------------------------------------------------------------------------
@@ -622,6 +625,9 @@ def solve_triangular(a: Any, b: Any, lower: bool = False, trans: bool = False) -
     >>> ebm.functional.solve_triangular(L, np.array([2.0, 5.0]), lower=True)
     array([1., 2.])
     """
+    for name, value in (("lower", lower), ("trans", trans)):
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{name}: got {value!r}, expected True or False")
     build = functools.partial(_solve_triangular, bool(lower), bool(trans))
     return _linalg.solve_with(build, a, b, "solve_triangular")
 

@@ -25,7 +25,10 @@ import numpy as np
 
 from . import _core
 from . import functional as F
+from ._checks import function, real, sizes, whole
+from ._core import Node
 from ._images import Size, pair
+from ._interchange import as_numbers
 from .errors import ShapeError
 
 __all__ = [
@@ -85,9 +88,11 @@ class Scope:
 
     def scope(self, name: str) -> Scope:
         """The scope of names that begin with ``name`` and a dot."""
-        return Scope(self._core, f"{self._prefix}{name}.", self._asked)
+        return Scope(self._core, f"{self._prefix}{_check_name(name)}.", self._asked)
 
     def _ask(self, name: str, shape: tuple[int, ...], start: Start) -> Any:
+        _check_name(name)
+        sizes(shape, f"parameter '{self._prefix}{name}': shape")
         node = self._core.param(self._prefix + name, shape, *start)
         self._asked[self._prefix + name] = node
         return node
@@ -106,20 +111,38 @@ class Scope:
 
 
 def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
-    return tuple(int(size) for size in np.atleast_1d(np.asarray(shape, int)))
+    return sizes(shape, "param: shape")
 
 
 def _start(init: Init) -> Start:
-    if isinstance(init, int | float):
-        return float(init), 0.0
-    mean, deviation = init
-    return float(mean), float(deviation)
+    if not isinstance(init, list | tuple):
+        return real(init, "init"), 0.0
+    if len(init) != 2:
+        raise ValueError(f"init: got {init!r}, expected a number or (mean, deviation)")
+    mean, deviation = (real(number, "init") for number in init)
+    if deviation < 0:
+        raise ValueError(f"init: got {init!r}, expected a deviation of at least 0")
+    return mean, deviation
+
+
+def _check_name(name: Any) -> str:
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"parameters: got the name {name!r}, expected a word")
+    return name
+
+
+def _check_parameters(p: Any) -> None:
+    if not isinstance(p, Mapping):
+        raise TypeError(
+            f"parameters: got {type(p).__name__}, expected a scope or a dict of arrays"
+        )
 
 
 def lookup(p: Any, name: str, shape: tuple[int, ...], start: Start) -> Any:
     """The parameter of a scope or a dict; ShapeError if it has another shape there."""
     if isinstance(p, Scope):
         return p._ask(name, shape, start)
+    _check_parameters(p)
     value = _find(p, name)
     if value is None:
         raise KeyError(f"parameter '{name}' is missing: got {sorted(p)}")
@@ -163,6 +186,7 @@ def scope(p: Any, name: str) -> Any:
     """
     if isinstance(p, Scope):
         return p.scope(name)
+    _check_parameters(p)
     if isinstance(p.get(name), Mapping):
         return p[name]
     return {key[len(name) + 1 :]: p[key] for key in p if key.startswith(f"{name}.")}
@@ -176,11 +200,14 @@ def nested(arrays: Mapping[str, Any]) -> dict[str, Any]:
     {'a': {'w': 1, 'b': 2}}
     """
     tree: dict[str, Any] = {}
+    _check_parameters(arrays)
     for name, array in arrays.items():
-        *path, last = name.split(".")
+        *path, last = _check_name(name).split(".")
         inner = tree
         for part in path:
             inner = inner.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise ValueError(f"nested: got {name!r} below an array, expected other names")
         inner[last] = array
     return tree
 
@@ -226,6 +253,11 @@ def _bias(p: Any, name: str, y: Any, bias: bool) -> Any:
     return y + lookup(p, f"{name}.b", (y.shape[-1],), (0.0, 0.0)) if bias else y
 
 
+def _check_axes(x: Any, least: int, where: str) -> None:
+    if x.ndim < least:
+        raise ShapeError(f"{where}: x: got shape {x.shape}, expected at least {least} axes")
+
+
 def flatten(x: Any) -> Any:
     """Rows x (N, ...) as (N, D).
 
@@ -234,6 +266,8 @@ def flatten(x: Any) -> Any:
     >>> layers.flatten(np.zeros((5, 2, 3))).shape
     (5, 6)
     """
+    x = x if isinstance(x, Node) else as_numbers(x, "flatten: x")
+    _check_axes(x, 1, "flatten")
     return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
@@ -248,6 +282,8 @@ def dense(p: Any, name: str, x: Any, n: int, bias: bool = True, init: Gain = 1.0
     >>> layers.dense(p, "l0", np.ones((1, 2)), 3)
     array([[2., 2., 2.]])
     """
+    _check_axes(x, 1, "dense")
+    n = whole(n, "dense: n", 1)
     return _bias(p, name, x @ _weight(p, name, (x.shape[-1], n), x.shape[-1], init), bias)
 
 
@@ -262,6 +298,7 @@ def head(
     >>> layers.head({"l0.w": np.ones((2, 1)), "l0.b": np.ones(1)}, np.ones((3, 2)))
     array([3., 3., 3.])
     """
+    hidden = sizes(hidden, "head: hidden")
     for k, width in enumerate(hidden):
         x = activate(dense(p, f"l{k}", x, width, init=init), activation)
         init = activation
@@ -306,7 +343,11 @@ def conv(
     >>> layers.conv(p, "c0", np.ones((1, 5, 5, 1)), 2).shape
     (1, 3, 3, 2)
     """
-    shape = (*pair(kernel), x.shape[-1] // groups, channels)
+    shape = (
+        *pair(kernel, "kernel", 1),
+        x.shape[-1] // whole(groups, "conv: groups", 1),
+        channels,
+    )
     weight = _weight(p, name, shape, math.prod(shape[:3]), init)
     return _bias(p, name, F.conv(x, weight, stride, padding, dilation, groups), bias)
 
@@ -357,8 +398,8 @@ def conv_transpose(
     >>> layers.conv_transpose(p, "t", np.ones((1, 4, 4, 1)), 3, kernel=2, stride=2).shape
     (1, 8, 8, 3)
     """
-    shape = (*pair(kernel), channels, x.shape[-1])
-    fan_in = shape[0] * shape[1] * shape[3] / math.prod(pair(stride))
+    shape = (*pair(kernel, "kernel", 1), channels, x.shape[-1])
+    fan_in = shape[0] * shape[1] * shape[3] / math.prod(pair(stride, "stride", 1))
     weight = _weight(p, name, shape, fan_in, init)
     y = F.conv_transpose(x, weight, stride, padding, output_padding=output_padding)
     return _bias(p, name, y, bias)
@@ -463,7 +504,7 @@ def weight_norm_conv(
     >>> layers.weight_norm_conv(p, "c", np.ones((1, 2, 2, 1)), 1, kernel=2, bias=False).item()
     2.0
     """
-    weight = _weight_norm(p, name, (*pair(kernel), x.shape[-1], channels), init)
+    weight = _weight_norm(p, name, (*pair(kernel, "kernel", 1), x.shape[-1], channels), init)
     return _bias(p, name, F.conv(x, weight, stride, padding), bias)
 
 
@@ -517,7 +558,7 @@ def spectral_conv(
     >>> layers.spectral_conv(p, "c", np.ones((1, 1, 1, 1)), 1, kernel=1, bias=False).item()
     1.0
     """
-    shape = (*pair(kernel), x.shape[-1], channels)
+    shape = (*pair(kernel, "kernel", 1), x.shape[-1], channels)
     weight = _weight(p, name, shape, math.prod(shape[:3]), init)
     return _bias(p, name, F.conv(x, _spectral(weight, n_iterations), stride, padding), bias)
 
@@ -535,7 +576,10 @@ def attention(p: Any, name: str, x: Any, heads: int = 1, init: Gain = 1.0) -> An
     >>> layers.attention(p, "a", np.ones((1, 3, 2)))[0, 0]
     array([1., 1.])
     """
+    if x.ndim != 3:
+        raise ShapeError(f"attention: x: got shape {x.shape}, expected (N, T, C)")
     n, t, c = x.shape
+    heads = whole(heads, "attention: heads", 1)
     if c % heads:
         raise ShapeError(f"attention '{name}': {heads} heads do not divide {c} channels")
 
@@ -559,6 +603,7 @@ def residual(p: Any, name: str, block: Callable[[Any, Any], Any], x: Any) -> Any
     >>> layers.residual({}, "r", lambda p, x: 2 * x, np.ones((1, 2)))
     array([[3., 3.]])
     """
+    function(block, "residual")
     y = block(scope(p, name), x)
     if y.shape[:-1] != x.shape[:-1]:
         raise ShapeError(f"residual '{name}': the block made {y.shape} of {x.shape}")

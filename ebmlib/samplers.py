@@ -256,7 +256,8 @@ class ReplayBuffer(Savable):
         if not 0 <= real(reinit, "reinit") <= 1:
             raise ValueError(f"reinit: got {reinit}, expected a number from 0 to 1")
         if not callable(init) and not (isinstance(init, str) and init in ("uniform", "normal")):
-            raise ValueError(f"init: got {init!r}, expected uniform, normal or a function")
+            got = repr(init) if isinstance(init, str) else type(init).__name__
+            raise ValueError(f"init: got {got}, expected uniform, normal or a function")
         self.reinit, self.init = reinit, init
         self._x: NDArray[Any] | None = None
         self._used = np.zeros(self.capacity, bool)

@@ -202,7 +202,7 @@ def test_spectral_layers_have_norm_one(rng):
             r"parameter 'a.w': got \(3, 3\), expected \(2, 3\)",
         ),
         (lambda p, x: p.param("w" * 200, 3), ValueError, "the name is too long"),
-        (lambda p, x: p.param("w", -3), ValueError, "negative"),
+        (lambda p, x: p.param("w", -3), ValueError, "shape: got -3"),
     ],
 )
 def test_bad_use_says_why(call, error, message):

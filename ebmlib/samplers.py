@@ -30,7 +30,7 @@ from ._checks import whole as whole
 from ._files import Arrays, File, Savable
 from ._interchange import as_numbers
 from ._params import Specification, from_json, to_plain
-from .errors import ShapeError, StateError
+from .errors import NumericalError, ShapeError, StateError
 from .networks import BoundNetwork
 from .random import key
 
@@ -110,6 +110,11 @@ class Sampler(Specification):
         trace : array (n_steps // thin, N, ...), only with ``return_trace``
         info : dict of arrays (n_steps // thin, N), only with ``return_info``
 
+        Raises
+        ------
+        NumericalError
+            If a chain ran away, to where numbers end; a trace given as ``out`` has its path.
+
         Notes
         -----
         Compiled chains are kept for the next call.  A function is traced at each call, so
@@ -132,8 +137,17 @@ class Sampler(Specification):
         with target.chain(self._spec(), leg, rest, return_info, block) as chain:
             x, infos = chain(target.x0, key(random_state), 0, legs, trace)
             info = dict(zip(chain.info, infos, strict=True)) if return_info else None
+        self._check_finite(x, n_steps)
         results = [x] + [trace] * return_trace + [info] * return_info
         return tuple(results) if len(results) > 1 else x
+
+    def _check_finite(self, x: NDArray[Any], n_steps: int) -> None:
+        finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
+        if not finite.all():
+            raise NumericalError(
+                f"{self._kind}: {np.count_nonzero(~finite)} of {len(x)} chains are not finite "
+                f"after {n_steps} steps: take a smaller step_size, or bounds (clip)"
+            )
 
     def init(self, x0: Any, random_state: Any = None) -> ChainState:
         """The state of chains that stand at x0."""

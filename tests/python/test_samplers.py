@@ -474,3 +474,17 @@ def test_replay_buffer_draws_distinct_slots_and_begins_anew():
         buffer.draw(51, (3,))
     with pytest.raises(ValueError, match="reinit: got 2"):
         samplers.ReplayBuffer(reinit=2)
+
+
+def test_chains_that_run_away_are_no_samples():
+    x0 = np.array([[0.1], [0.2], [9.0]])
+    walk = samplers.Langevin(step_size=0.5, noise=0.0, n_steps=30)
+    path = np.zeros((30, 3, 1))
+    with pytest.raises(
+        ebm.errors.NumericalError, match="1 of 3 chains are not finite after 30"
+    ):
+        walk.sample(lambda x: np.sum(x**4, 1), x0, random_state=0, return_trace=True, out=path)
+    assert np.isfinite(path[:, :2]).all()
+    assert not np.isfinite(path[-1, 2]).any()
+    bounded = samplers.Langevin(step_size=0.5, noise=0.0, n_steps=30, clip=(-9, 9))
+    assert np.isfinite(bounded.sample(lambda x: np.sum(x**4, 1), x0, random_state=0)).all()

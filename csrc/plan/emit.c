@@ -1,4 +1,5 @@
 /* emit.c - the schedule of a block becomes kernels and loops, and its stores get buffers. */
+#include <math.h>
 #include <string.h>
 
 #include "plan/plan_internal.h"
@@ -426,11 +427,33 @@ static ebm_status bind_all(ebm__block *b, loop_draft *l)
     return EBM_OK;
 }
 
-/* Turns that carry nothing on may run beside one another, where the host's threads run kernels. */
+/* Operations of one turn, roughly; a loop inside counts as many. */
+static double work_of(const ebm_graph *body)
+{
+    double work = 0;
+    for (ebm_ref ref = 1; ref < ebm_graph_count(body); ref++) {
+        ebm_node node = ebm_graph_node(body, ref);
+        double size = (double)ebm_shape_size(&node.shape);
+        ebm_op_family family = ebm_op_get(node.op)->family;
+        if (node.op == EBM_OP_repeat) return HUGE_VAL;
+        if (family == EBM_FAMILY_MATMUL || family == EBM_FAMILY_CONV) {
+            ebm_shape x = ebm_ref_shape(body, node.in[0]), w = ebm_ref_shape(body, node.in[1]);
+            size = 2 * sqrt(size * (double)ebm_shape_size(&x) * (double)ebm_shape_size(&w));
+        }
+        work += size;
+    }
+    return work;
+}
+
+/* Turns that carry nothing on may run beside one another, where the host's threads run kernels and
+ * all turns together are worth waking them. */
 static bool has_lanes(const ebm__block *b, const ebm_body *body)
 {
+    enum { LEAST_WORK = 100000 };
     const ebm__compiler *c = b->c;
-    return c->fuse && !c->in_lanes && c->device->host_memory && body->n_carry == 0 && body->n > 1;
+    if (!c->fuse || c->in_lanes || !c->device->host_memory) return false;
+    if (body->n_carry > 0 || body->n < 2) return false;
+    return c->eager || (double)body->n * work_of(body->graph) >= LEAST_WORK;
 }
 
 static ebm_status open_lanes(const loop_draft *l, ebm__loop *loop)
@@ -493,7 +516,7 @@ static ebm_status emit_loop(ebm__block *b, const ebm__vertex *v, int32_t positio
     const ebm__repeat *r = &b->needs.repeat[b->needs.repeat_at[v->ref] - 1];
     ebm__rows rows = {.graph = NULL};
     if (c->fuse && !c->in_lanes && c->device->host_memory)
-        EBM_TRY(ebm__rows_cut(&rows, &c->temp, r));
+        EBM_TRY(ebm__rows_cut(&rows, &c->temp, r, c->eager));
     if (!rows.graph) return compile_loop(b, v, r, position);
     ebm__repeat cut = *r;
     cut.body = rows.body;

@@ -214,10 +214,12 @@ static ebm_status compile(ebm__compiler *c, ebm_plan *plan, const ebm_graph *gra
     return freeze(plan, c, &range);
 }
 
-static bool node_by_node(void)
+/* EBMLIB_PLAN: "none" plans nothing; "lanes" cuts loops and runs turns in lanes where it does not pay,
+ * which tests on small graphs want. */
+static bool plan_is(const char *word)
 {
     const char *text = getenv("EBMLIB_PLAN");
-    return text && strcmp(text, "none") == 0;
+    return text && strcmp(text, word) == 0;
 }
 
 ebm_status ebm_plan_new(ebm_plan **out, const ebm_graph *graph, const ebm_ref *outs,
@@ -233,7 +235,8 @@ ebm_status ebm_plan_new(ebm_plan **out, const ebm_graph *graph, const ebm_ref *o
     plan->n_in = ebm_graph_n_inputs(graph);
     plan->n_out = n_out;
     ebm__compiler c = {.device = options->device,
-                       .fuse = options->fuse && !node_by_node(),
+                       .fuse = options->fuse && !plan_is("none"),
+                       .eager = plan_is("lanes"),
                        .keep = &plan->pool,
                        .n_external = 1 + plan->n_in + n_out};
     ebm_status status = compile(&c, plan, graph, outs, options->alias);

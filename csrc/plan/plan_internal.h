@@ -126,7 +126,7 @@ typedef struct ebm__draft_cursor {
 
 typedef struct ebm__compiler {
     const ebm_device *device;
-    bool fuse;
+    bool fuse, eager;
     ebm__pool *keep; /* the plan's */
     ebm__pool temp;
     int32_t n_external; /* bases of inputs and outputs, and the arena's */
@@ -342,12 +342,13 @@ bool ebm__region_assemble(ebm__block *block, ebm__region_draft *draft, int32_t a
 
 /* rows.c: a loop over rows that do not talk to each other as a loop over blocks of rows around it, if
  * that can be done and pays: a body of one turn with the same inputs (xs as captured ones) and
- * results, in a graph of its own (NULL if not), which the caller frees. */
+ * results, in a graph of its own (NULL if not), which the caller frees.  `eager`: also if it does not
+ * pay. */
 typedef struct ebm__rows {
     ebm_graph *graph;
     ebm_body body;
 } ebm__rows;
-ebm_status ebm__rows_cut(ebm__rows *out, ebm__pool *pool, const ebm__repeat *r);
+ebm_status ebm__rows_cut(ebm__rows *out, ebm__pool *pool, const ebm__repeat *r, bool eager);
 
 /* schedule.c */
 ebm_status ebm__block_schedule(ebm__block *block);

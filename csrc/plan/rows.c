@@ -38,6 +38,7 @@ typedef struct cut {
     ebm__pool *pool;
     const ebm__repeat *r;
     const ebm_graph *body;
+    bool eager;
     int32_t count;
     int64_t n_rows;            /* N */
     bool *shared, *rows;       /* by ref: what it can be */
@@ -290,6 +291,7 @@ static int64_t choose_block(const cut *c)
         bool fits = b * width <= BLOCK_BYTES && c->n_rows / b >= MANY_BLOCKS;
         if (best > 0 && !fits) break;
         if (c->n_rows % b != 0 || !draws_fit(c, b)) continue;
+        if (c->eager) return b;
         bool enough = of.work * (double)b >= LEAST_WORK;
         if (enough && of.slowness <= MOST_SLOWNESS * (double)b) best = b;
     }
@@ -605,12 +607,13 @@ static ebm_status make(maker *m, ebm__rows *out)
     return ebm_graph_status(m->root);
 }
 
-ebm_status ebm__rows_cut(ebm__rows *out, ebm__pool *pool, const ebm__repeat *r)
+ebm_status ebm__rows_cut(ebm__rows *out, ebm__pool *pool, const ebm__repeat *r, bool eager)
 {
     *out = (ebm__rows){.graph = NULL};
     if (r->body.n < 2 || r->body.n_carry == 0) return EBM_OK;
     cut c;
     EBM_TRY(cut_init(&c, pool, r));
+    c.eager = eager;
     if (c.n_rows < 2) return EBM_OK;
     classify(&c);
     if (!results_have_rows(&c)) return EBM_OK;

@@ -34,6 +34,11 @@ static const char *run_program(const random_program *p, const setting *s, void *
     ebm_workspace *workspace = NULL;
     ebm_plan_options options = {s->guarded ? guard_device() : ebm_device_cpu(), s->fuse, alias};
     void *in[MAX_PORTS] = {NULL}, *place[MAX_PORTS];
+    /* Small as the loops are, they are cut and run in lanes. */
+    if (s->threads > 1)
+        setenv("EBMLIB_PLAN", "lanes", 1);
+    else
+        unsetenv("EBMLIB_PLAN");
     CHECK_OK(ebm_plan_new(&plan, p->g, p->out, p->n_out, &options));
     for (int32_t k = 0; k < p->n_in; k++) {
         ebm_shape shape = ebm_plan_input_shape(plan, k);

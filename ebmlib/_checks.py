@@ -41,7 +41,8 @@ def whole(value: Any, name: str, least: int | None = None) -> int:
     expected = "a whole number" if least is None else f"a whole number of at least {least}"
     if not _is_real(value):
         raise TypeError(f"{name}: got {value!r}, expected {expected}")
-    if not math.isfinite(value) or int(value) != value or (least is not None and value < least):
+    is_whole = isinstance(value, numbers.Integral) or float(value).is_integer()
+    if not is_whole or (least is not None and value < least):
         raise ValueError(f"{name}: got {value}, expected {expected}")
     if abs(value) >= 1 << 62:
         raise ValueError(f"{name}: got {value}, expected less than 2^62")
@@ -67,9 +68,13 @@ def real(value: Any, name: str) -> float:
     """``value`` as a float; an error unless it is a finite number."""
     if not _is_real(value):
         raise TypeError(f"{name}: got {value!r}, expected a number")
-    if not math.isfinite(value):
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
         raise ValueError(f"{name}: got {value}, expected a finite number")
-    return float(value)
+    return number
 
 
 def sizes(value: Any, name: str, least: int = 1) -> tuple[int, ...]:

@@ -25,10 +25,6 @@ def path(name, content):
     return made
 
 
-def energy(x):
-    return np.sum(x**2, axis=1)
-
-
 @functools.cache
 def law():
     return datasets.moons()

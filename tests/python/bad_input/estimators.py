@@ -37,17 +37,6 @@ def refit(**options):
     return pcd(**options).fit(X)
 
 
-def draw():
-    return samplers.ReplayBuffer(8).draw(3, (2,), random_state=0)
-
-
-@functools.cache
-def buffer():
-    made = samplers.ReplayBuffer(8)
-    made.draw(3, (2,), random_state=0)
-    return made
-
-
 CASES = [
     *cases(
         "estimators.PCD",

@@ -13,10 +13,6 @@ from tests.python.bad_input.case import cases
 X = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
 
 
-def energy(x):
-    return 0.5 * np.sum(x**2, axis=1)
-
-
 @functools.cache
 def walk():
     return samplers.Langevin(n_steps=3)
@@ -40,17 +36,6 @@ def pcd(kind=estimators.PCD, **options):
 def refit(**options):
     """A fit of an estimator with these parameters."""
     return pcd(**options).fit(X)
-
-
-def draw():
-    return samplers.ReplayBuffer(8).draw(3, (2,), random_state=0)
-
-
-@functools.cache
-def buffer():
-    made = samplers.ReplayBuffer(8)
-    made.draw(3, (2,), random_state=0)
-    return made
 
 
 CASES = [

@@ -10,8 +10,6 @@ from ebmlib import estimators, networks, samplers
 from ebmlib.errors import NotFittedError, ShapeError, StateError
 from tests.python.bad_input.case import cases
 
-X = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
-
 X0 = np.zeros((5, 2))
 
 
@@ -27,11 +25,6 @@ def net():
 @functools.cache
 def walk():
     return samplers.Langevin(n_steps=3)
-
-
-@functools.cache
-def fitted(kind=estimators.PCD):
-    return pcd(kind).fit(X)
 
 
 def pcd(kind=estimators.PCD, **options):

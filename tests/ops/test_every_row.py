@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import special
 
 from tests.ops.table import (
     OPS_DEF,
@@ -20,9 +21,11 @@ from tests.ops.table import (
     adjoint,
     conv,
     ops,
+    power_iteration,
     put_rows,
     scan,
     scan_reference,
+    spectral_norm,
     standard,
 )
 from tests.ops.test_ops import (
@@ -201,6 +204,21 @@ def small_rows(n: int) -> list[Row]:
         Row("conv_weight", lambda g, x, q: ops.conv_weight(g, x, q, same, 3, 3),
             (In(images), In(maps)), conv_weight, ulp=32),
         Row("avg_pool", lambda g, x: ops.avg_pool(g, x, 2), (In((n, 4, 6, 3)),), pooled),
+        Row("weight_norm", ops.weight_norm, (In((n + 1, 3, 4), away=0.2), In((4,))),
+            lambda v, a: a * v / np.sqrt((v * v).sum((0, 1))), ulp=8),
+        Row("power_iteration", lambda g, w, u: ops.power_iteration(g, w, u, 3),
+            (In((n + 1, 3, 4)), In((4,))), lambda w, u: power_iteration(w, u, 3),
+            differentiable=False, ulp=64),
+        Row("spectral_norm", ops.spectral_norm, (In((n + 1, 3, 4)), In((4,), 0.2, 1.0)),
+            spectral_norm, differentiable=False, ulp=64),
+        Row("depth_to_space", lambda g, x: ops.depth_to_space(g, x, 2), (In((n, 3, 2, 12)),),
+            lambda x: x.reshape(n, 3, 2, 2, 2, 3).transpose(0, 1, 3, 2, 4, 5)
+            .reshape(n, 6, 4, 3)),
+        Row("space_to_depth", lambda g, x: ops.space_to_depth(g, x, 2), (In((n, 6, 4, 3)),),
+            lambda x: x.reshape(n, 3, 2, 2, 2, 3).transpose(0, 1, 3, 2, 4, 5)
+            .reshape(n, 3, 2, 12)),
+        Row("cross_entropy", ops.cross_entropy, (In((n, 6)), In((n,), 0, 6, dtype="int32")),
+            lambda x, y: -special.log_softmax(x, 1)[np.arange(n), y], ulp=8),
         Row("group_norm", lambda g, x, a, b: ops.group_norm(g, x, 2, a, b, 1e-3),
             (In((n, 3, 3, 4)), In((4,)), In((4,))), normed, ulp=16),
         Row("sort", lambda g, x: ops.sort(g, x, 0), (In((n, 4)),), lambda x: np.sort(x, 0)),

@@ -245,8 +245,10 @@ def test_shapes_that_cannot_be(rng):
         networks.ConvNet()._shapes((2,))
     with pytest.raises(ebm.errors.ShapeError, match="impossible shape"):
         networks.MLP()._shapes((2**62, 2**62))
-    huge = networks.MLP((2**24,) * 3)  # of 2 PB, which nobody allocates
-    assert huge._shapes((2,))["l1.w"] == (2**24, 2**24)
+    huge = networks.MLP((2**19,) * 3)  # of 2 TB, which nobody allocates
+    assert huge._shapes((2,))["l1.w"] == (2**19, 2**19)
+    with pytest.raises(ebm.errors.ShapeError, match="impossible shape"):
+        networks.MLP((2**24,) * 3)._shapes((2,))
 
 
 def test_a_bound_network_keeps_its_specification(rng):

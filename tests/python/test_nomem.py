@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ebmlib as ebm
-from ebmlib import estimators, networks, samplers
+from ebmlib import _chains, estimators, networks, samplers
 from ebmlib._core import testing
 
 rng = np.random.default_rng(1)
@@ -121,6 +121,7 @@ def test_every_failing_allocation(name):
     """
     make, use = CALLS[name]
     want = leaves(use(make()))
+    _chains._kept.clear()
     gc.collect()
     blocks = testing.alloc_live()
     n, failed = 0, 0
@@ -134,6 +135,7 @@ def test_every_failing_allocation(name):
         assert n < 20_000
     assert failed > 0
     del thing
+    _chains._kept.clear()
     gc.collect()
     assert testing.alloc_live() == blocks
 

@@ -3,7 +3,7 @@
 ``est.diagnose()`` looks at the history of a fitted estimator, at its arrays and gradients, and
 at a few chains that it walks; it changes nothing and prints nothing.  The codes of findings:
 
-- error: diverged, exploding_gap, exploding_gradient (not finite), coupled_rows;
+- error: diverged, lost_chains, exploding_gap, exploding_gradient (not finite), coupled_rows;
 - warning: negative_gap, saturated_chains, stuck_chains, far_chains, low_acceptance,
   young_buffer, exploding_gradient (growing), vanishing_gradient, data_noise, overfitting,
   low_learning_rate, collapsed_energy;
@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._rows import check_rows
+from .errors import NumericalError
 
 if TYPE_CHECKING:
     from ._estimator import EnergyEstimator
@@ -143,9 +144,13 @@ class Facts:
         starts = rows if self.ages is None else buffer["x"][self.ages > 0][:_ROWS]
         self.rows = _flat(rows)
         self.starts, self.ends = _flat(starts), None
+        self.lost = ""  # why chains do not arrive
         if self.walks and starts is not None and len(starts):
-            ends = self.sampler.sample(est.energy_, starts, random_state=int(est._key[0]))
-            self.ends = _flat(ends)
+            try:
+                ends = self.sampler.sample(est.energy_, starts, random_state=int(est._key[0]))
+                self.ends = _flat(ends)
+            except NumericalError as error:
+                self.lost = str(error).partition(": take")[0]
         self.energies = _energies(est, rows)
         self.half = None if rows is None else _energies(est, rows[: (len(rows) + 1) // 2])
 
@@ -245,6 +250,14 @@ def _gap(facts: Facts) -> Iterator[Finding]:
 
 
 def _chains(facts: Facts) -> Iterator[Finding]:
+    if facts.lost:
+        yield Finding(
+            "lost_chains",
+            "error",
+            facts.lost,
+            {"n_steps": facts.sampler.n_steps},
+            "a smaller step_size, bounds (clip), or more l2",
+        )
     if facts.ends is None or facts.starts is None:
         return
     yield from _saturated(facts, facts.ends)

@@ -142,7 +142,7 @@ class Sampler(Specification):
         return tuple(results) if len(results) > 1 else x
 
     def _check_finite(self, x: NDArray[Any], n_steps: int) -> None:
-        finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
+        finite = np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
         if not finite.all():
             raise NumericalError(
                 f"{self._kind}: {np.count_nonzero(~finite)} of {len(x)} chains are not finite "

@@ -250,7 +250,7 @@ def test_spectral_norm_goes_on_from_u(rng):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: F.resize(np.ones((1, 2, 2, 1)), (0, 3)), r"resize: \(2, 2\) to \(0, 3\)"),
+        (lambda: F.resize(np.ones((1, 2, 2, 1)), (0, 3)), "resize: size: got 0"),
         (lambda: F.resize(np.ones((1, 2, 2, 1)), 3, "cubic"), "got 'cubic', expected nearest"),
         (lambda: F.resize(np.ones((2, 2)), 3), r"resize: x: got \(2, 2\), expected images"),
         (lambda: F.blur(np.ones((1, 9, 9, 1)), 4), "blur: size: got 4, expected an odd number"),
@@ -262,14 +262,14 @@ def test_spectral_norm_goes_on_from_u(rng):
         (lambda: F.dropout(np.ones(3), ebm.random.key(0), 1.0, purpose=0), "rate: got 1"),
         (lambda: F.depth_to_space(np.ones((1, 1, 1, 6))), r"got 6 channels.*multiple of 2\^2"),
         (lambda: F.space_to_depth(np.ones((1, 3, 2, 6))), "divisible by 2"),
-        (lambda: F.cross_entropy(np.ones((2, 3)), np.ones(3)), r"labels \(3,\): expected"),
+        (lambda: F.cross_entropy(np.ones((2, 3)), np.ones(3, int)), r"labels \(3,\): expected"),
         (lambda: F.kl_normal(1.0, 1.0), "got scalars"),
         (lambda: F.weight_norm(np.ones(3), np.ones(3)), "rank: got 1, expected at least 2"),
         (
             lambda: F.spectral_norm(np.ones((2, 3)), np.ones(2)),
             r"u: got \(2,\), expected \(3,\)",
         ),
-        (lambda: F.spectral_norm(np.ones((2, 3)), np.ones(3), -1), "n: got -1"),
+        (lambda: F.spectral_norm(np.ones((2, 3)), np.ones(3), -1), "n_iterations: got -1"),
         (lambda: F.instance_norm(np.ones(3), np.ones(3), np.ones(3)), "rank: got 1"),
         (lambda: F.avg_pool(np.ones((1, 3, 3, 1)), 0), "avg_pool"),
     ],

@@ -310,3 +310,18 @@ def test_report_is_public():
         "info: a: b",
         "    d",
     ]
+
+
+def quartic(p, x):
+    return p["a"] * np.sum(x**4, axis=1)
+
+
+def test_chains_that_run_away(rows):
+    slow = samplers.Langevin(step_size=1e-4, n_steps=2)
+    network = networks.Function(quartic, {"a": np.ones(())})
+    est = make(network=network, sampler=slow, max_steps=20).fit(rows)
+    assert "lost_chains" not in est.diagnose(rows).codes
+    est.set_params(sampler=samplers.Langevin(step_size=10.0, noise=0.0, n_steps=50))
+    (lost,) = [f for f in est.diagnose(rows).findings if f.code == "lost_chains"]
+    assert lost.severity == "error"
+    assert "chains are not finite after 50 steps" in lost.message

@@ -58,7 +58,7 @@ c-tsan: .venv/test
 	TSAN_OPTIONS="die_after_fork=0 atexit_sleep_ms=100" build/c-tsan/runner threads
 
 # The Python tests that reach furthest into the core, on an extension with sanitizers (of GCC, whose
-# runtime is preloaded).  The interpreter leaks of its own: blocks of the core are counted by the
+# runtime is preloaded, with that of C++, whose exceptions it wants to see).  The interpreter leaks of its own: blocks of the core are counted by the
 # tests, and leaks looked for by c-asan.
 PY_ASAN = tests/python/test_border.py tests/python/test_hostile.py tests/python/test_nomem.py \
 	tests/python/test_networks.py tests/python/test_samplers.py tests/ops/test_every_row.py
@@ -66,8 +66,11 @@ py-asan: .venv/test
 	EBMLIB_SANITIZE=address,undefined $(PY) setup.py -q build --build-lib build/py-asan
 	rm -rf build/py-asan/tests
 	cp -r tests pyproject.toml build/py-asan
+	mkdir -p build/py-asan/csrc/graph
+	cp csrc/graph/ops.def build/py-asan/csrc/graph
 	cd build/py-asan && ASAN_OPTIONS=detect_leaks=0 \
-		LD_PRELOAD=$$(gcc -print-file-name=libasan.so) $(CURDIR)/$(PY) -m pytest -q \
+		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
+		$(CURDIR)/$(PY) -m pytest -q \
 		--capture=sys -p no:cacheprovider -k 'not f64 and not leave and not long' $(PY_ASAN)
 
 static: build

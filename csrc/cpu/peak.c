@@ -3,23 +3,13 @@
  *
  * Twelve independent sums a thread hide the latency of the multiply-add.  The bytes are those of
  * a[i] = b[i] + c a[i] over arrays that no cache holds: two reads and a write. */
-#define _POSIX_C_SOURCE 200809L
-#include <time.h>
-
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/threads.h"
 #include "cpu/kernels.h"
+#include "cpu/simd.h"
 
-#if defined(__AVX512F__)
-enum { VECTOR_BYTES = 64 };
-#elif defined(__AVX2__)
-enum { VECTOR_BYTES = 32 };
-#else
-enum { VECTOR_BYTES = 16 };
-#endif
-typedef float vector __attribute__((vector_size(VECTOR_BYTES)));
-
-enum { SUMS = 12, ROUNDS = 200000, REPEATS = 20, LANES = VECTOR_BYTES / 4 };
+enum { SUMS = 12, ROUNDS = 200000, REPEATS = 20 };
 enum { FLOATS = 4 << 20 }; /* of each array of a thread: 16 MiB */
 
 typedef struct memory {
@@ -29,8 +19,8 @@ typedef struct memory {
 static void multiply_add(void *context, int64_t task)
 {
     (void)task;
-    vector sum[SUMS], a = {0}, b = {0};
-    for (int i = 0; i < LANES; i++) {
+    ebm_vf32 sum[SUMS], a = {0}, b = {0};
+    for (int i = 0; i < EBM_LANES; i++) {
         a[i] = 0.999999f;
         b[i] = 1e-6f * (float)i;
     }
@@ -41,7 +31,7 @@ static void multiply_add(void *context, int64_t task)
 #else
 #pragma GCC unroll 12
 #endif
-        for (int k = 0; k < SUMS; k++) sum[k] = sum[k] * a + b;
+        for (int k = 0; k < SUMS; k++) sum[k] = ebm__fma_f32(sum[k], a, b);
         __asm__ volatile("" : "+x"(a), "+x"(b)); /* the loop must not be folded */
     }
     float total = 0;
@@ -57,21 +47,14 @@ static void triad(void *context, int64_t task)
     for (int64_t i = 0; i < FLOATS; i++) a[i] = b[i] + 0.5f * a[i];
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Seconds of the best of REPEATS calls with a task a thread. */
 static double best_time(ebm_task task, void *context, int threads)
 {
     double best = 1e9;
     for (int repeat = 0; repeat < REPEATS; repeat++) {
-        double start = now();
+        double start = ebm_clock();
         ebm_parallel(threads, task, context);
-        double took = now() - start;
+        double took = ebm_clock() - start;
         if (took < best) best = took;
     }
     return best;
@@ -84,7 +67,8 @@ ebm_status EBM_CPU(peak)(double *flops, double *bytes)
     memory m = {.a = ebm__alloc((size_t)threads * FLOATS, sizeof *m.a),
                 .b = ebm__alloc((size_t)threads * FLOATS, sizeof *m.b)};
     if (m.a && m.b) {
-        *flops = 2.0 * SUMS * ROUNDS * LANES * threads / best_time(multiply_add, &sink, threads);
+        *flops = 2.0 * SUMS * ROUNDS * EBM_LANES * threads /
+                 best_time(multiply_add, &sink, threads);
         *bytes = 3.0 * sizeof(float) * FLOATS * threads / best_time(triad, &m, threads);
     }
     bool failed = !m.a || !m.b;

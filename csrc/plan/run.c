@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/threads.h"
 #include "plan/plan.h"
 #include "plan/plan_internal.h"
@@ -172,20 +173,13 @@ static void run_lane(void *context, int64_t number)
 
 static ebm_status run_loop(ebm_workspace *w, const ebm__loop *loop);
 
-static int64_t now_exactly(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 static ebm_status run_timed(ebm_workspace *w, int32_t kernel)
 {
     const ebm_device *device = w->plan->device;
-    int64_t start = now_exactly();
+    double start = ebm_clock();
     EBM_TRY(device->run(device, &w->args[kernel]));
     EBM_TRY(device->sync(device));
-    ebm__profile_add(w->profile, kernel, now_exactly() - start);
+    ebm__profile_add(w->profile, kernel, (int64_t)(1e9 * (ebm_clock() - start)));
     return EBM_OK;
 }
 

@@ -6,6 +6,11 @@
  * waits until the count is zero.  So a worker that wakes late costs nobody anything: it finds
  * the gate closed.
  *
+ * The tasks of a job are cut into equal shares, one a thread, and a thread that has done its own
+ * takes from the others'.  So the same thread does the same part of one kernel after another as
+ * long as nobody is late, and finds in its cache what it wrote there: fetching that from another
+ * core costs more than most kernels do.
+ *
  * Whoever holds `held` owns everything that is not atomic.  Trap: sleeping and waking rely on
  * sequentially consistent order of (say that I sleep, look at the gate) and (open the gate,
  * look for sleepers); do not weaken those. */
@@ -31,12 +36,15 @@ static struct {
     int n_workers;
     ebm_task task; /* the job: written while the gate is closed and nobody is inside */
     void *context;
-    int64_t count;
+    int shares;
 
     _Alignas(LINE) _Atomic uint64_t gate;
     atomic_int helpers; /* workers that may be inside at once */
 
-    _Alignas(LINE) _Atomic int64_t next; /* first task that nobody has taken */
+    struct share {
+        _Alignas(LINE) _Atomic int64_t next; /* first task that nobody has taken */
+        int64_t end;
+    } share[MAX_THREADS];
 
     _Alignas(LINE) atomic_int sleepers;
     atomic_bool waiting; /* the caller sleeps until the last worker has left */
@@ -78,13 +86,28 @@ static bool spin_until(bool (*ready)(uint32_t), uint32_t argument)
     return false;
 }
 
-static void take_tasks(void)
+/* All tasks that nobody else takes, those of share `own` first. */
+static void take_tasks(int own)
 {
-    for (;;) {
-        int64_t t = atomic_fetch_add_explicit(&pool.next, 1, memory_order_relaxed);
-        if (t >= pool.count) return;
-        pool.task(pool.context, t);
+    for (int k = 0; k < pool.shares; k++) {
+        struct share *share = &pool.share[(own + k) % pool.shares];
+        for (;;) {
+            int64_t t = atomic_fetch_add_explicit(&share->next, 1, memory_order_relaxed);
+            if (t >= share->end) break;
+            pool.task(pool.context, t);
+        }
     }
+}
+
+static void cut_shares(int64_t count, int shares)
+{
+    int64_t size = count / shares, more = count % shares, first = 0;
+    for (int k = 0; k < shares; k++) {
+        int64_t end = first + size + (k < more);
+        atomic_store_explicit(&pool.share[k].next, first, memory_order_relaxed);
+        pool.share[k].end = first = end;
+    }
+    pool.shares = shares;
 }
 
 /* ---- workers ----------------------------------------------------------------------------- */
@@ -132,14 +155,14 @@ static void leave(void)
     pthread_mutex_unlock(&pool.lock);
 }
 
-static void *worker(void *unused)
+/* `number`: from 1 on; the caller's share is 0. */
+static void *worker(void *number)
 {
     uint32_t seen = 0;
-    (void)unused;
     for (;;) {
         if (!spin_until(job_open, seen)) sleep_until_open(seen);
         if (!enter(&seen)) continue;
-        take_tasks();
+        take_tasks((int)(intptr_t)number);
         leave();
     }
     return NULL;
@@ -162,7 +185,7 @@ static void forget_workers(void)
 }
 
 /* Signals stay with the threads of the program: a worker is born with all of them blocked. */
-static bool start_worker(void)
+static bool start_worker(int number)
 {
     pthread_attr_t attributes;
     pthread_t thread;
@@ -172,7 +195,7 @@ static bool start_worker(void)
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    bool started = pthread_create(&thread, &attributes, worker, NULL) == 0;
+    bool started = pthread_create(&thread, &attributes, worker, (void *)(intptr_t)number) == 0;
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attributes);
     return started;
@@ -186,7 +209,7 @@ static int ready_workers(int wanted)
         pool.registered = true;
     }
     while (pool.n_workers < wanted && !pool.exhausted) {
-        if (start_worker())
+        if (start_worker(pool.n_workers + 1))
             pool.n_workers++;
         else
             pool.exhausted = true;
@@ -240,10 +263,9 @@ void ebm_parallel(int64_t count, ebm_task task, void *context)
     int helpers = ready_workers(threads - 1);
     pool.task = task;
     pool.context = context;
-    pool.count = count;
-    atomic_store_explicit(&pool.next, 0, memory_order_relaxed);
+    cut_shares(count, helpers + 1);
     if (helpers > 0) open_gate(helpers);
-    take_tasks();
+    take_tasks(0);
     if (helpers > 0) close_gate();
     atomic_store_explicit(&pool.held, false, memory_order_release);
 }

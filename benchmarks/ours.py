@@ -20,14 +20,14 @@ VERSION = f"ebmlib {ebm.__version__}"
 
 
 def weight(a):
-    """[out, in] to [in, out], [out, in, kh, kw] to (kh, kw, in, out)."""
+    """[out, in] to [in, out], [out, in, kh, kw] to (kh, kw, in, out); a copy."""
     axes = {2: (1, 0), 4: (2, 3, 1, 0)}.get(a.ndim)
-    return np.ascontiguousarray(a if axes is None else a.transpose(axes))
+    return np.array(a if axes is None else a.transpose(axes), order="C")
 
 
 def image(a):
-    """(..., C, H, W) to (..., H, W, C)."""
-    return np.ascontiguousarray(np.moveaxis(a, -3, -1)) if a.ndim >= 4 else a
+    """(..., C, H, W) to (..., H, W, C); a copy."""
+    return np.array(np.moveaxis(a, -3, -1) if a.ndim >= 4 else a, order="C")
 
 
 def back(name, a):
@@ -151,7 +151,7 @@ class Workload:
         self.state |= {f"{k}.adam": adam_start(arrays[k]) for k in self.trained}
         self.key = ebm.random.key(0)
         self.calls = 0
-        self.fast = ebm.jit(self.whole)
+        self.fast = ebm.jit(self.whole, donate_argnums=1)
 
     def unit(self, const, state, noise):
         raise NotImplementedError

@@ -138,13 +138,34 @@ def _name(structure: Any, k: int) -> str:
 
 
 def compile_function(
-    function: Function, name: str, structure: Any, specs: Sequence[Spec], pure: bool
+    function: Function,
+    name: str,
+    structure: Any,
+    specs: Sequence[Spec],
+    pure: bool,
+    donated: Sequence[int] = (),
 ) -> Compiled:
-    """Traces and compiles; unless known to be ``pure``, traces twice and compares."""
+    """Traces and compiles; unless known to be ``pure``, traces twice and compares.
+
+    donated: the leaves of the arguments whose arrays results may overwrite.
+    """
     traced = Traced(function, structure, specs)
     if not pure:
         _check_purity(traced, Traced(function, structure, specs), name)
-    return Compiled(_core.Plan(traced.graph, traced.outs), traced.structure)
+    alias = _overwrites(traced.outs, specs, donated) if donated else None
+    return Compiled(_core.Plan(traced.graph, traced.outs, alias=alias), traced.structure)
+
+
+def _overwrites(outs: list[Any], specs: Sequence[Spec], donated: Sequence[int]) -> list[int]:
+    """For each result the first donated leaf of its dtype and shape that is left, or -1."""
+    left = list(donated)
+    alias = []
+    for out in outs:
+        fits = (k for k in left if specs[k][:2] == (out.dtype, out.shape))
+        alias.append(next(fits, -1))
+        if alias[-1] >= 0:
+            left.remove(alias[-1])
+    return alias
 
 
 def trace_rows(function: Function, specs: Sequence[Spec], dtype: Any) -> Traced:

@@ -73,7 +73,14 @@ class Graph:
 class Plan:
     """A compiled graph: called with an array for each input, gives a tuple of arrays."""
 
-    def __new__(cls, graph: Graph, outs: Sequence[Node], *, fuse: bool = True) -> Plan: ...
+    def __new__(
+        cls,
+        graph: Graph,
+        outs: Sequence[Node],
+        *,
+        fuse: bool = True,
+        alias: Sequence[int] | None = None,
+    ) -> Plan: ...
     def __call__(self, *args: ArrayLike) -> tuple[NDArray[Any], ...]: ...
     @property
     def n_kernels(self) -> int: ...

@@ -42,7 +42,12 @@ __all__ = [
 # ---- jit -------------------------------------------------------------------------------------
 
 
-def jit(f: Function, *, static_argnums: int | Sequence[int] = ()) -> Function:
+def jit(
+    f: Function,
+    *,
+    static_argnums: int | Sequence[int] = (),
+    donate_argnums: int | Sequence[int] = (),
+) -> Function:
     """The function compiled: traced once for each structure, dtype and shape of its arguments,
     run in C.
 
@@ -51,6 +56,12 @@ def jit(f: Function, *, static_argnums: int | Sequence[int] = ()) -> Function:
     f : callable
     static_argnums : int or sequence of int
         Positions of arguments that are not arrays (hashable); each value compiles anew.
+    donate_argnums : int or sequence of int
+        Positions of arguments that the caller gives away: a result takes over the memory of an
+        array in them that has its dtype and shape, so that a large state is neither copied nor
+        allocated anew.  Do not use them afterwards: their contents are undefined, also after an
+        error.  Arrays that are read-only, or share memory with another argument, are copied.
+        Such a call is not interrupted by Ctrl-C before its end.
 
     Returns
     -------
@@ -62,35 +73,58 @@ def jit(f: Function, *, static_argnums: int | Sequence[int] = ()) -> Function:
     >>> import numpy as np, ebmlib as ebm
     >>> ebm.jit(lambda x: np.sum(x**2))(np.arange(3.0))
     array(5.)
+    >>> step = ebm.jit(lambda state, x: state + x, donate_argnums=0)
+    >>> state = np.zeros(3)
+    >>> step(state, np.arange(3.0)) is state
+    True
     """
     function(f, "jit")
     static = positions(static_argnums, "jit: static_argnums")
-    if not static:
+    donate = positions(donate_argnums, "jit: donate_argnums")
+    if not static and not donate:
         return transformed(f, f, ("jit",), name_of(f))
-    cache = cache_of(f, ("jit", static))
+    cache = cache_of(f, ("jit", static, donate))
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if current() is not None:
             return f(*args, **kwargs)
-        fixed = {_position(k, len(args), "jit: static_argnums"): args[k] for k in static}
-        moving = tuple(arg for k, arg in enumerate(args) if k not in fixed)
-
-        def inline(*moving: Any, **kwargs: Any) -> Any:
-            rest = iter(moving)
-            return f(
-                *[fixed[k] if k in fixed else next(rest) for k in range(len(args))], **kwargs
+        n = len(args)
+        fixed = {_position(k, n, "jit: static_argnums"): args[k] for k in static}
+        given = {_position(k, n, "jit: donate_argnums") for k in donate}
+        if given & fixed.keys():
+            raise ValueError(
+                f"jit: donate_argnums: argument {min(given & fixed.keys())} is static"
             )
+        moving = [k for k in range(n) if k not in fixed]
 
-        leaves, structure = _tree.flatten((moving, kwargs))
+        def inline(*arrays: Any, **kwargs: Any) -> Any:
+            merged = fixed | dict(zip(moving, arrays, strict=True))
+            return f(*(merged[k] for k in range(n)), **kwargs)
+
+        leaves, structure = _tree.flatten((tuple(args[k] for k in moving), kwargs))
         values, specs = signature(leaves, structure)
         key = (_static_key(fixed), structure, specs)
         if key not in cache:
-            cache[key] = compile_function(inline, name_of(f), structure, specs, pure=False)
+            sizes = [len(_tree.flatten(args[k])[0]) for k in moving]
+            cache[key] = compile_function(
+                inline,
+                name_of(f),
+                structure,
+                specs,
+                pure=False,
+                donated=_leaves_of([k in given for k in moving], sizes),
+            )
         return cache[key](values)
 
     call.__name__ = name_of(f)
     call.__doc__ = f.__doc__
     return call
+
+
+def _leaves_of(chosen: Sequence[bool], sizes: Sequence[int]) -> list[int]:
+    """The numbers of the leaves of the chosen arguments, given how many each argument has."""
+    owners = [pick for pick, size in zip(chosen, sizes, strict=True) for _ in range(size)]
+    return [k for k, pick in enumerate(owners) if pick]
 
 
 def _position(k: int, n: int, what: str) -> int:

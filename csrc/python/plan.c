@@ -1,8 +1,9 @@
 /* plan.c - the type Plan: a compiled graph that is called with arrays.
  *
  * Workload: thousands of calls a second from a few threads.  A call converts its arguments,
- * runs without the GIL in a workspace of its own, and gives fresh arrays.  Workspaces are kept
- * in a pool, one for each call that ever ran at the same time. */
+ * runs without the GIL in a workspace of its own, and gives fresh arrays, or arguments that it
+ * has overwritten.  Workspaces are kept in a pool, one for each call that ever ran at the same
+ * time. */
 #include "plan/plan.h"
 
 #include "base/alloc.h"
@@ -21,8 +22,9 @@ typedef struct call_space {
 
 typedef struct ebm_py_plan {
     PyObject_HEAD ebm_plan *plan;
-    int32_t n_args;   /* graph inputs that are not captured */
-    int32_t *input;   /* the graph input of each argument; owned */
+    int32_t n_args; /* graph inputs that are not captured */
+    int32_t *input; /* the graph input of each argument; owned */
+    int32_t *taken; /* for each output the argument that it overwrites, or -1; owned; or NULL */
     call_space *idle; /* the pool; owned */
 } ebm_py_plan;
 
@@ -65,6 +67,7 @@ static void plan_dealloc(PyObject *object)
     }
     ebm_plan_release(self->plan);
     ebm__free(self->input);
+    ebm__free(self->taken);
     ebm__py_free(object);
 }
 
@@ -82,29 +85,60 @@ static int find_arguments(ebm_py_plan *self, const ebm_graph *graph)
     return 0;
 }
 
+/* self->taken from a sequence of n arguments or -1, and as the inputs of the graph in *alias,
+ * which the caller frees. */
+static int take_aliases(ebm_py_plan *self, PyObject *sequence, int32_t n, int32_t **alias)
+{
+    int64_t *words = ebm__alloc((size_t)n, sizeof *words);
+    self->taken = ebm__alloc((size_t)n, sizeof *self->taken);
+    *alias = ebm__alloc((size_t)n, sizeof **alias);
+    if (!words || !self->taken || !*alias) {
+        ebm__free(words);
+        PyErr_NoMemory();
+        return -1;
+    }
+    int32_t found = ebm__py_words(sequence, words, n, "plan: alias");
+    bool fits = found == n;
+    for (int32_t k = 0; fits && k < n; k++) {
+        fits = words[k] >= -1 && words[k] < self->n_args;
+        if (!fits) break;
+        self->taken[k] = (int32_t)words[k];
+        (*alias)[k] = words[k] < 0 ? -1 : self->input[words[k]];
+    }
+    ebm__free(words);
+    if (fits) return 0;
+    if (found >= 0)
+        PyErr_SetString(PyExc_ValueError,
+                        "plan: alias: expected an argument's number or -1 for each output");
+    return -1;
+}
+
 static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"graph", "outs", "fuse", NULL};
-    PyObject *graph_object, *outs;
+    static char *names[] = {"graph", "outs", "fuse", "alias", NULL};
+    PyObject *graph_object, *outs, *aliases = Py_None;
     int fuse = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO|$p:Plan", names, &graph_object, &outs,
-                                     &fuse))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO|$pO:Plan", names, &graph_object, &outs,
+                                     &fuse, &aliases))
         return NULL;
     ebm_py_plan *self = (ebm_py_plan *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     ebm_py_state *state = ebm__py_state((PyObject *)self);
     ebm_py_graph *graph = state ? ebm__py_graph_get(state, graph_object) : NULL;
     ebm_ref *refs = NULL;
+    int32_t *alias = NULL;
     int32_t n = graph ? ebm__py_refs(state, outs, graph, &refs) : -1;
-    if (n < 0) goto failed;
-    ebm_plan_options options = {.device = ebm_device_cpu(), .fuse = fuse};
+    if (n < 0 || find_arguments(self, graph->graph) < 0) goto failed;
+    if (aliases != Py_None && take_aliases(self, aliases, n, &alias) < 0) goto failed;
+    ebm_plan_options options = {.device = ebm_device_cpu(), .fuse = fuse, .alias = alias};
     EBM_PY_TRY_TO((PyObject *)self, ebm_plan_new(&self->plan, graph->graph, refs, n, &options),
                   failed);
-    if (find_arguments(self, graph->graph) < 0) goto failed;
     ebm__free(refs);
+    ebm__free(alias);
     return (PyObject *)self;
 failed:
     ebm__free(refs);
+    ebm__free(alias);
     Py_DECREF(self);
     return NULL;
 }
@@ -128,14 +162,44 @@ static int take_arguments(ebm_py_plan *self, call_space *space, PyObject *args)
     return 0;
 }
 
-/* A tuple of fresh arrays, their memory in space->out. */
+/* Argument k may be written: nobody else's memory, nor read-only. */
+static bool is_free(const ebm_py_plan *self, const call_space *space, int32_t k)
+{
+    PyArrayObject *array = (PyArrayObject *)space->arrays[k];
+    uintptr_t first = (uintptr_t)PyArray_DATA(array), size = (uintptr_t)PyArray_NBYTES(array);
+    bool apart = PyArray_ISWRITEABLE(array);
+    for (int32_t i = 0; i < self->n_args && apart; i++) {
+        PyArrayObject *other = (PyArrayObject *)space->arrays[i];
+        uintptr_t at = (uintptr_t)PyArray_DATA(other);
+        apart = i == k || at >= first + size || first >= at + (uintptr_t)PyArray_NBYTES(other);
+    }
+    return apart;
+}
+
+/* The argument that output k overwrites, with a reference more: a copy if need be. */
+static PyObject *take_over(ebm_py_plan *self, call_space *space, int32_t k)
+{
+    int32_t from = self->taken[k];
+    if (!is_free(self, space, from)) {
+        PyArrayObject *array = (PyArrayObject *)space->arrays[from];
+        PyObject *copy = PyArray_NewCopy(array, NPY_CORDER);
+        if (!copy) return NULL;
+        Py_SETREF(space->arrays[from], copy);
+        space->in[self->input[from]] = PyArray_DATA((PyArrayObject *)copy);
+    }
+    return Py_NewRef(space->arrays[from]);
+}
+
+/* A tuple of fresh arrays and overwritten arguments, their memory in space->out. */
 static PyObject *make_results(ebm_py_plan *self, call_space *space)
 {
     int32_t n = ebm_plan_n_outputs(self->plan);
     PyObject *results = PyTuple_New(n);
     for (int32_t k = 0; results && k < n; k++) {
         ebm_shape shape = ebm_plan_output_shape(self->plan, k);
-        PyObject *array = ebm__py_empty(ebm_plan_output_dtype(self->plan, k), &shape);
+        PyObject *array = self->taken && self->taken[k] >= 0
+                              ? take_over(self, space, k)
+                              : ebm__py_empty(ebm_plan_output_dtype(self->plan, k), &shape);
         if (array) {
             PyTuple_SET_ITEM(results, k, array);
             space->out[k] = PyArray_DATA((PyArrayObject *)array);
@@ -146,6 +210,7 @@ static PyObject *make_results(ebm_py_plan *self, call_space *space)
     return results;
 }
 
+/* A run that overwrites arguments is not stopped half way. */
 static PyObject *run(ebm_py_plan *self, call_space *space, PyObject *args)
 {
     PyObject *results = NULL;
@@ -153,7 +218,8 @@ static PyObject *run(ebm_py_plan *self, call_space *space, PyObject *args)
     if (results) {
         ebm_py_run unlocked;
         ebm__py_run_begin(&unlocked, NULL);
-        ebm_status status = ebm_plan_run(space->workspace, space->in, space->out, &unlocked.poll);
+        ebm_status status = ebm_plan_run(space->workspace, space->in, space->out,
+                                         self->taken ? NULL : &unlocked.poll);
         ebm__py_run_end(&unlocked);
         if (status != EBM_OK) {
             ebm__py_raise((PyObject *)self, status);
@@ -212,8 +278,9 @@ static PyType_Slot slots[] = {
     EBM_PY_SLOT(Py_tp_dealloc, plan_dealloc),
     EBM_PY_SLOT(Py_tp_call, plan_call),
     {Py_tp_doc,
-     "Plan(graph, outs, *, fuse=True)\n--\n\n"
-     "A compiled graph: called with an array for each input, gives a tuple of arrays."},
+     "Plan(graph, outs, *, fuse=True, alias=None)\n--\n\n"
+     "A compiled graph: called with an array for each input, gives a tuple of arrays.  alias "
+     "has for each output the argument that it overwrites, or -1."},
     {Py_tp_getset, attributes},
     {0, NULL},
 };

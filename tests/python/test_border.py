@@ -247,6 +247,7 @@ def test_references_are_balanced():
         lambda: plan(value),
         lambda: plan(value[::-1]),
         lambda: Plan(graph, [y, x]),
+        lambda: Plan(graph, [y, x], alias=(0, -1)),
         lambda: graph.repeat_open(3, [x], [x]),
         lambda: testing.energy_text(lambda x: np.sum(x, axis=1), dtype, True),
     ]
@@ -258,6 +259,10 @@ def test_references_are_balanced():
         lambda: plan(longer),
         lambda: plan(object()),
         lambda: Plan(graph, [x, 3]),
+        lambda: Plan(graph, [y], alias=()),
+        lambda: Plan(graph, [y], alias=(1,)),
+        lambda: Plan(graph, [y, y], alias=(0, 0)),
+        lambda: Plan(graph, [y], alias=(0, None)),
         lambda: graph.vjp([y], [x, x], [x]),
         lambda: Graph.parse("?"),
         lambda: graph.repeat_open(-1, [x], []),

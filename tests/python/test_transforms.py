@@ -476,6 +476,65 @@ def test_static_arguments():
     assert loop(1.0, 5) == 32
 
 
+# ---- arguments that are given away -----------------------------------------------------------
+
+
+def momentum(state, slope):
+    """A step whose new position needs the old one after the velocity has changed."""
+    v = 0.5 * state["v"] + slope
+    return {"x": state["x"] - v, "v": v, "n": state["n"] + 1}, (state["x"] * v).sum()
+
+
+def momentum_state():
+    return {"x": X.copy(), "v": np.ones_like(X), "n": np.zeros((), np.int32)}
+
+
+def test_donated_arrays_become_results():
+    step = ebm.jit(momentum, donate_argnums=0)
+    want, want_sum = momentum(momentum_state(), X)
+    state = momentum_state()
+    got, total = step(state, X)
+    for name in want:
+        assert got[name] is state[name]
+        close(got[name], want[name])
+    close(total, want_sum)
+    assert step(got, X)[0]["x"] is state["x"]  # and once more, in the same memory
+
+
+def test_donation_copies_what_is_not_the_callers_to_give():
+    step = ebm.jit(momentum, donate_argnums=0)
+    want = momentum(momentum_state(), X)[0]
+
+    def gives(state, slope, kept):
+        before = kept.copy()
+        got = step(state, slope)[0]
+        assert got["x"] is not kept
+        np.testing.assert_array_equal(kept, before)
+        for name in want:
+            close(got[name], want[name])
+
+    frozen, shared = X.copy(), X.copy()
+    frozen.flags.writeable = False
+    gives(momentum_state() | {"x": frozen}, X, frozen)
+    gives(momentum_state() | {"x": shared}, shared, shared)
+    longer = np.concatenate([X, X])
+    gives(momentum_state() | {"x": longer[: len(X)]}, longer[: len(X)], longer)
+    one = np.ones_like(X)
+    got = ebm.jit(lambda a, b: (a + b, a - b), donate_argnums=(0, 1))(one, one)
+    close(got[0], 2 * np.ones_like(X))
+    close(got[1], np.zeros_like(X))
+
+
+def test_donation_with_static_and_traced_arguments():
+    step = ebm.jit(lambda n, x: n * x, static_argnums=0, donate_argnums=-1)
+    x = X.copy()
+    assert step(3, x) is x
+    close(x, 3 * X)
+    close(ebm.grad(lambda x: step(2, x).sum())(X), np.full_like(X, 2))
+    grown = ebm.jit(lambda x: np.concatenate([x, x]), donate_argnums=0)(X)  # no result fits
+    close(grown, np.concatenate([X, X]))
+
+
 def test_plans_go_with_their_function():
     def make():
         f = lambda x: np.sum(x**2)  # noqa: E731

@@ -99,6 +99,21 @@ CASES = [
             ),
         ),
         (
+            lambda: ebm.jit(square, donate_argnums=None)(X),
+            TypeError,
+            "jit: donate_argnums: got None, expected an int or a tuple of ints",
+        ),
+        (
+            lambda: ebm.jit(square, donate_argnums=1)(X),
+            ValueError,
+            "jit: donate_argnums: got 1, expected the position of one of 1 arguments",
+        ),
+        (
+            lambda: ebm.jit(lambda x, n: x * n, static_argnums=1, donate_argnums=-1)(X, 3),
+            ValueError,
+            "jit: donate_argnums: argument 1 is static",
+        ),
+        (
             lambda: ebm.jit(square)({"a": [object()]}),
             TypeError,
             (

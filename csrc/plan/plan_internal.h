@@ -286,6 +286,8 @@ typedef struct ebm__block {
     int32_t *copy;        /* by ref: its contiguous store plus 1 */
     bool *fixed;          /* by ref */
     int32_t *input_store; /* by number of input: its store plus 1 */
+    int32_t *n_product;   /* by ref and way of reading it as a right operand: products; */
+    int32_t *packed;      /* the vertex that laid it out last, plus 1 */
     ebm__store *store;
     int64_t n_store, store_capacity;
     ebm__vertex *vertex;

@@ -288,8 +288,28 @@ static ebm_status value_of_repeat(ebm__block *b, ebm_ref ref, const ebm_node *no
     return EBM_OK;
 }
 
-/* The operand of a loop's product that is the same in every turn is laid out once: *store is where
- * the product `ref` finds it then. */
+/* Ways of reading the right operand of a product, which are laid out differently; -1: in none. */
+enum { PRODUCT_WAYS = 4 };
+
+static int32_t way_of(const ebm_node *node)
+{
+    switch (node->op) {
+    case EBM_OP_matmul: return node->attr[0] ? -1 : node->attr[1] != 0;
+    case EBM_OP_conv: return 2;
+    case EBM_OP_conv_data: return 3;
+    default: return -1;
+    }
+}
+
+/* Number of a ref read in a way, among PRODUCT_WAYS times the refs. */
+static int64_t reading_of(const ebm_node *node)
+{
+    return (int64_t)PRODUCT_WAYS * node->in[1] + way_of(node);
+}
+
+/* The right operand of a product, laid out as the product `ref` wants it, if that is how the device
+ * multiplies: *store is where it lies then.  Convolutions of one kernel in different geometries have
+ * a layout each. */
 static ebm_status pack_operand(ebm__block *b, ebm_ref ref, const ebm_node *node, int32_t *store)
 {
     const ebm_device *device = b->c->device;
@@ -305,11 +325,11 @@ static ebm_status pack_operand(ebm__block *b, ebm_ref ref, const ebm_node *node,
                             .n_attr = node->n_attr};
     size_t bytes = device->packed(device, &args);
     if (bytes == 0) return EBM_OK;
-    for (int64_t v = 0; v < b->n_vertex; v++) {
-        ebm_node other = ebm_graph_node(b->graph, b->vertex[v].ref);
-        if (b->vertex[v].kind == EBM__PACK && other.in[1] == node->in[1] &&
-            other.op == node->op && memcmp(other.attr, node->attr, sizeof(int64_t[2])) == 0) {
-            *store = b->vertex[v].store;
+    int32_t *packed = &b->packed[reading_of(node)];
+    if (*packed) {
+        ebm_node other = ebm_graph_node(b->graph, b->vertex[*packed - 1].ref);
+        if (memcmp(other.attr, node->attr, (size_t)node->n_attr * sizeof *node->attr) == 0) {
+            *store = b->vertex[*packed - 1].store;
             return EBM_OK;
         }
     }
@@ -317,9 +337,34 @@ static ebm_status pack_operand(ebm__block *b, ebm_ref ref, const ebm_node *node,
     int64_t size = (int64_t)(bytes / ebm_dtype_size(node->dtype));
     EBM_TRY(add_store(b, store, (int32_t)b->n_vertex, node->dtype, size));
     b->store[*store].packed = true;
-    ebm__vertex pack = {.kind = EBM__PACK, .ref = ref, .store = *store, .out = -1, .fixed = true};
+    ebm__vertex pack = {.kind = EBM__PACK, .ref = ref, .store = *store, .out = -1};
+    pack.fixed = b->fixed[node->in[1]];
     EBM_TRY(add_vertex(b, &at, &pack));
+    *packed = at + 1;
     return add_read(b, node->in[1], from);
+}
+
+/* The right operand is the same in every turn of a loop, or that of many products: laid out in each
+ * of them it costs more than laid out once. */
+static bool packs(const ebm__block *b, ebm_ref ref, const ebm_node *node)
+{
+    enum { MANY_PRODUCTS = 3 };
+    if (!b->c->fuse || b->fixed[ref] || way_of(node) < 0) return false;
+    return b->fixed[node->in[1]] || b->n_product[reading_of(node)] >= MANY_PRODUCTS;
+}
+
+/* How often each ref is the right operand of a product, in each way. */
+static ebm_status count_products(ebm__block *b)
+{
+    int64_t count = (int64_t)PRODUCT_WAYS * ebm_graph_count(b->graph);
+    b->n_product = ebm__pool_alloc(&b->c->temp, count, sizeof *b->n_product);
+    b->packed = ebm__pool_alloc(&b->c->temp, count, sizeof *b->packed);
+    if (!b->n_product || !b->packed) return EBM_NOMEM;
+    for (int32_t i = 0; i < b->needs.n_order; i++) {
+        ebm_node node = ebm_graph_node(b->graph, b->needs.order[i]);
+        if (way_of(&node) >= 0) b->n_product[reading_of(&node)]++;
+    }
+    return EBM_OK;
 }
 
 /* Elementwise nodes read values as they are, other kernels want them contiguous. */
@@ -330,10 +375,9 @@ static ebm_status value_of_kernel(ebm__block *b, ebm_ref ref, const ebm_node *no
     int32_t store;
     b->fixed[ref] = is_fixed(b, node, NULL);
     for (int32_t i = 0; i < node->n_in && !strided; i++) EBM_TRY(solid(b, node->in[i], &store));
-    bool packs = b->turns && b->c->fuse && node->op == EBM_OP_matmul && !b->fixed[ref] &&
-                 b->fixed[node->in[1]];
-    int32_t right = packs ? b->value[node->in[1]].store : -1;
-    if (packs) {
+    bool once = packs(b, ref, node);
+    int32_t right = once ? b->value[node->in[1]].store : -1;
+    if (once) {
         EBM_TRY(solid(b, node->in[1], &right));
         EBM_TRY(pack_operand(b, ref, node, &right));
     }
@@ -343,7 +387,7 @@ static ebm_status value_of_kernel(ebm__block *b, ebm_ref ref, const ebm_node *no
         ebm_ref in = node->in[i];
         int32_t from = b->value[in].store;
         if (!strided) EBM_TRY(solid(b, in, &from));
-        EBM_TRY(add_read(b, in, packs && i == 1 ? right : from));
+        EBM_TRY(add_read(b, in, once && i == 1 ? right : from));
     }
     return EBM_OK;
 }
@@ -478,6 +522,7 @@ ebm_status ebm__block_values(ebm__block *b)
     b->input_store = ebm__pool_alloc(&b->c->temp, ebm_graph_n_inputs(b->graph),
                                      sizeof *b->input_store);
     if (!b->value || !b->copy || !b->fixed || !b->input_store) return EBM_NOMEM;
+    EBM_TRY(count_products(b));
     for (int32_t i = 0; i < b->needs.n_order; i++) EBM_TRY(value_of(b, b->needs.order[i]));
     EBM_TRY(value_of_outputs(b));
     return list_readers(b);

@@ -27,31 +27,46 @@ typedef struct conv {
     int64_t images, h, w, c, kh, kw, oh, ow, o, groups;
     int64_t stride_h, stride_w, top, left, dilation_h, dilation_w;
     const ebm_view *x, *kernel, *q; /* one of them is the output */
+    bool packed;                    /* the kernel, as EBM_OP_PACK leaves it */
 } conv;
+
+/* `attr` is that of the op. */
+static conv read_geometry(int32_t op, int32_t dtype, const int64_t *attr)
+{
+    conv p = {.op = op, .dtype = dtype, .size = (int64_t)ebm_dtype_size((ebm_dtype)dtype)};
+    p.groups = attr[EBM_CONV_GROUPS];
+    p.stride_h = attr[EBM_CONV_STRIDE_H];
+    p.stride_w = attr[EBM_CONV_STRIDE_W];
+    p.top = attr[EBM_CONV_TOP];
+    p.left = attr[EBM_CONV_LEFT];
+    p.dilation_h = attr[EBM_CONV_DILATION_H];
+    p.dilation_w = attr[EBM_CONV_DILATION_W];
+    return p;
+}
+
+static void set_views(conv *p, const ebm_view *x, const ebm_view *kernel, const ebm_view *q)
+{
+    p->x = x;
+    p->kernel = kernel;
+    p->q = q;
+    p->images = x->shape[0];
+    p->h = x->shape[1];
+    p->w = x->shape[2];
+    p->c = x->shape[3];
+    p->kh = kernel->shape[0];
+    p->kw = kernel->shape[1];
+    p->oh = q->shape[1];
+    p->ow = q->shape[2];
+    p->o = q->shape[3];
+}
 
 static conv read_args(const ebm_kernel_args *args)
 {
-    conv p = {.op = args->op, .dtype = args->out[0].dtype};
-    p.size = (int64_t)ebm_dtype_size((ebm_dtype)p.dtype);
-    p.x = p.op == EBM_OP_conv_data ? &args->out[0] : &args->in[0];
-    p.kernel = p.op == EBM_OP_conv_weight ? &args->out[0] : &args->in[1];
-    p.q = p.op == EBM_OP_conv ? &args->out[0] : &args->in[p.op == EBM_OP_conv_weight];
-    p.images = p.x->shape[0];
-    p.h = p.x->shape[1];
-    p.w = p.x->shape[2];
-    p.c = p.x->shape[3];
-    p.kh = p.kernel->shape[0];
-    p.kw = p.kernel->shape[1];
-    p.oh = p.q->shape[1];
-    p.ow = p.q->shape[2];
-    p.o = p.q->shape[3];
-    p.groups = args->attr[EBM_CONV_GROUPS];
-    p.stride_h = args->attr[EBM_CONV_STRIDE_H];
-    p.stride_w = args->attr[EBM_CONV_STRIDE_W];
-    p.top = args->attr[EBM_CONV_TOP];
-    p.left = args->attr[EBM_CONV_LEFT];
-    p.dilation_h = args->attr[EBM_CONV_DILATION_H];
-    p.dilation_w = args->attr[EBM_CONV_DILATION_W];
+    conv p = read_geometry(args->op, args->out[0].dtype, args->attr);
+    bool data = p.op == EBM_OP_conv_data, weight = p.op == EBM_OP_conv_weight;
+    p.packed = args->n_attr > EBM_CONV_ATTRS;
+    set_views(&p, data ? &args->out[0] : &args->in[0], weight ? &args->out[0] : &args->in[1],
+              p.op == EBM_OP_conv ? &args->out[0] : &args->in[weight]);
     return p;
 }
 
@@ -142,6 +157,7 @@ static ebm__dense_product forward_product(const conv *p, const void *zeros, cons
 {
     ebm__dense_product d = product_of(p, zeros, copy);
     d.b = p->kernel->data;
+    d.packed = p->packed ? p->kernel->data : NULL;
     d.b_tap_h = kernel_line(p);
     d.b_tap_w = kernel_tap(p);
     d.b_k = p->o;
@@ -192,26 +208,38 @@ static phase phase_of(int64_t remainder, int64_t size, int64_t kernel, int64_t q
     return p;
 }
 
-static ebm__dense_product phase_product(const conv *p, const void *zeros, int64_t remainder_h,
-                                        int64_t remainder_w)
+typedef struct phases {
+    phase h, w;
+} phases;
+
+static int64_t n_phases(const conv *p)
 {
-    phase h = phase_of(remainder_h, p->h, p->kh, p->oh, p->stride_h, p->top, p->dilation_h);
-    phase w = phase_of(remainder_w, p->w, p->kw, p->ow, p->stride_w, p->left, p->dilation_w);
+    return p->stride_h * p->stride_w;
+}
+
+static phases phases_of(const conv *p, int64_t number)
+{
+    return (phases){phase_of(number / p->stride_w, p->h, p->kh, p->oh, p->stride_h, p->top,
+                             p->dilation_h),
+                    phase_of(number % p->stride_w, p->w, p->kw, p->ow, p->stride_w, p->left,
+                             p->dilation_w)};
+}
+
+/* Of a phase, all but the addresses of q and x. */
+static ebm__dense_product phase_product(const conv *p, const phases *at)
+{
     ebm__dense_product d = {.dtype = p->dtype, .columns = p->c / p->groups, .batch = p->groups};
-    d.x = (ebm__dense_windows){.data = p->q->data,
-                               .zeros = zeros,
-                               .images = p->images,
-                               .h = h.axis,
-                               .w = w.axis,
+    d.x = (ebm__dense_windows){.images = p->images,
+                               .h = at->h.axis,
+                               .w = at->w.axis,
                                .pixel = p->o,
                                .depth = p->o / p->groups};
-    int64_t first_tap = h.tap * kernel_line(p) + w.tap * kernel_tap(p);
+    int64_t first_tap = at->h.tap * kernel_line(p) + at->w.tap * kernel_tap(p);
     d.b = (const char *)p->kernel->data + first_tap * p->size;
-    d.b_tap_h = h.tap_step * kernel_line(p);
-    d.b_tap_w = w.tap_step * kernel_tap(p);
+    d.b_tap_h = at->h.tap_step * kernel_line(p);
+    d.b_tap_w = at->w.tap_step * kernel_tap(p);
     d.b_k = 1;
     d.b_j = p->o;
-    d.c = (char *)p->x->data + (h.first * p->w + w.first) * p->c * p->size;
     d.c_image = p->h * p->w * p->c;
     d.c_h = p->stride_h * p->w * p->c;
     d.c_w = p->stride_w * p->c;
@@ -222,16 +250,61 @@ static ebm__dense_product phase_product(const conv *p, const void *zeros, int64_
 
 static void run_data(const conv *p, const void *zeros)
 {
-    for (int64_t h = 0; h < p->stride_h; h++)
-        for (int64_t w = 0; w < p->stride_w; w++) {
-            ebm__dense_product d = phase_product(p, zeros, h, w);
-            if (is_depthwise(p)) {
-                d.x.depth = p->c;
-                EBM_CPU(dense_rows_depthwise)(&d);
-            } else {
-                EBM_CPU(dense_rows)(&d);
-            }
+    const char *packed = p->packed ? p->kernel->data : NULL;
+    for (int64_t i = 0; i < n_phases(p); i++) {
+        phases at = phases_of(p, i);
+        ebm__dense_product d = phase_product(p, &at);
+        d.x.data = p->q->data;
+        d.x.zeros = zeros;
+        d.c = (char *)p->x->data + (at.h.first * p->w + at.w.first) * p->c * p->size;
+        if (is_depthwise(p)) {
+            d.x.depth = p->c;
+            EBM_CPU(dense_rows_depthwise)(&d);
+        } else {
+            d.packed = packed;
+            EBM_CPU(dense_rows)(&d);
+            if (packed) packed += EBM_CPU(dense_packed)(&d);
         }
+    }
+}
+
+/* ---- kernels laid out -------------------------------------------------------------------------- */
+
+/* The bytes do not depend on how the taps are shared among phases, nor on the copy. */
+size_t EBM_CPU(conv_packed)(const ebm_kernel_args *args)
+{
+    if (args->op == EBM_OP_conv_weight || args->attr[EBM_CONV_GROUPS] != 1) return 0;
+    conv p = read_args(args);
+    ebm__dense_product d = product_of(&p, NULL, NULL);
+    if (p.op == EBM_OP_conv_data) {
+        d.x.depth = p.o;
+        d.columns = p.c;
+    } else if (has_border(&p)) {
+        d.x.w.taps = 1;
+        d.x.depth *= p.kw;
+    }
+    return EBM_CPU(dense_packed)(&d);
+}
+
+/* The kernel alone, for images of any size: for conv tap by tap, for conv_data phase by phase. */
+static void run_pack(const ebm_kernel_args *args)
+{
+    const ebm_view *w = &args->in[0];
+    ebm_view x = {.shape = {0, 0, 0, w->shape[2]}}, q = {.shape = {0, 0, 0, w->shape[3]}};
+    conv p = read_geometry((int32_t)args->attr[0], w->dtype, args->attr + 1);
+    set_views(&p, &x, w, &q);
+    char *to = args->out[0].data;
+    if (p.op == EBM_OP_conv) {
+        ebm__dense_product d = forward_product(&p, NULL, NULL);
+        EBM_CPU(dense_pack)(&d, to);
+        return;
+    }
+    for (int64_t i = 0; i < n_phases(&p); i++) {
+        phases at = phases_of(&p, i);
+        ebm__dense_product d = phase_product(&p, &at);
+        EBM_CPU(dense_pack)(&d, to);
+        to += EBM_CPU(dense_packed)(&d);
+    }
 }
 
 /* ---- calls ------------------------------------------------------------------------------------- */
@@ -257,12 +330,17 @@ static layout layout_of(const conv *p)
 
 size_t EBM_CPU(conv_scratch)(const ebm_kernel_args *args)
 {
+    if (args->op == EBM_OP_PACK) return 0;
     conv p = read_args(args);
     return layout_of(&p).all;
 }
 
 ebm_status EBM_CPU(conv)(const ebm_kernel_args *args)
 {
+    if (args->op == EBM_OP_PACK) {
+        run_pack(args);
+        return EBM_OK;
+    }
     bool weight = args->op == EBM_OP_conv_weight, data = args->op == EBM_OP_conv_data;
     if ((args->op != EBM_OP_conv && !data && !weight) ||
         !ebm_dtype_is_float((ebm_dtype)args->out[0].dtype))

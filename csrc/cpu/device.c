@@ -25,6 +25,7 @@ EBM_CPU_DECLARE_EXTRAS(baseline)
 static const ebm_cpu_table table_baseline = {
     .isa = "baseline",
     EBM_CPU_FAMILIES(MEMBERS_BASELINE).matmul_packed = ebm__cpu_matmul_packed_baseline,
+    .conv_packed = ebm__cpu_conv_packed_baseline,
     .peak = ebm__cpu_peak_baseline};
 
 #if defined(EBM_HAVE_X86_ISAS)
@@ -35,6 +36,7 @@ EBM_CPU_DECLARE_EXTRAS(avx2)
 static const ebm_cpu_table table_avx2 = {
     .isa = "avx2",
     EBM_CPU_FAMILIES(MEMBERS_AVX2).matmul_packed = ebm__cpu_matmul_packed_avx2,
+    .conv_packed = ebm__cpu_conv_packed_avx2,
     .peak = ebm__cpu_peak_avx2};
 
 #define DECLARE_AVX512(family) EBM_CPU_DECLARE(family, avx512)
@@ -44,6 +46,7 @@ EBM_CPU_DECLARE_EXTRAS(avx512)
 static const ebm_cpu_table table_avx512 = {
     .isa = "avx512",
     EBM_CPU_FAMILIES(MEMBERS_AVX512).matmul_packed = ebm__cpu_matmul_packed_avx512,
+    .conv_packed = ebm__cpu_conv_packed_avx512,
     .peak = ebm__cpu_peak_avx512};
 #endif
 
@@ -167,17 +170,18 @@ static ebm_status cpu_sync(const ebm_device *device)
 
 /* ---- kernels ----------------------------------------------------------------------------------- */
 
-static ebm_op_family family_of(int32_t op)
+/* An operand is laid out by those who will read it. */
+static ebm_op_family family_of(const ebm_kernel_args *args)
 {
+    int32_t op = args->op == EBM_OP_PACK ? (int32_t)args->attr[0] : args->op;
     if (op == EBM_OP_REGION) return EBM_FAMILY_ELEMENTWISE;
-    if (op == EBM_OP_PACK) return EBM_FAMILY_MATMUL;
     if (op < 0 || op >= EBM_OP_COUNT) return EBM_FAMILY_STRUCTURE;
     return ebm_op_get((ebm_op)op)->family;
 }
 
 static size_t table_scratch(const ebm_cpu_table *table, const ebm_kernel_args *args)
 {
-    switch (family_of(args->op)) {
+    switch (family_of(args)) {
     case EBM_FAMILY_ELEMENTWISE: return table->elementwise_scratch(args);
     case EBM_FAMILY_REDUCE: return table->reduce_scratch(args);
     case EBM_FAMILY_MOVE: return table->move_scratch(args);
@@ -207,15 +211,23 @@ static size_t cpu_scratch(const ebm_device *device, const ebm_kernel_args *args)
     return most;
 }
 
+static size_t table_packed(const ebm_cpu_table *table, const ebm_kernel_args *args)
+{
+    switch (family_of(args)) {
+    case EBM_FAMILY_MATMUL: return table->matmul_packed(args);
+    case EBM_FAMILY_CONV: return table->conv_packed(args);
+    default: return 0;
+    }
+}
+
 /* As large as the largest: 0 if one of them takes the operand as it is. */
 static size_t cpu_packed(const ebm_device *device, const ebm_kernel_args *args)
 {
     (void)device;
-    if (args->op != EBM_OP_matmul) return 0;
-    size_t bytes = table_baseline.matmul_packed(args);
+    size_t bytes = table_packed(&table_baseline, args);
 #if defined(EBM_HAVE_X86_ISAS)
-    size_t avx2 = has_avx2() ? table_avx2.matmul_packed(args) : bytes;
-    size_t avx512 = has_avx512() ? table_avx512.matmul_packed(args) : bytes;
+    size_t avx2 = has_avx2() ? table_packed(&table_avx2, args) : bytes;
+    size_t avx512 = has_avx512() ? table_packed(&table_avx512, args) : bytes;
     if (bytes == 0 || avx2 == 0 || avx512 == 0) return 0;
     if (avx2 > bytes) bytes = avx2;
     if (avx512 > bytes) bytes = avx512;
@@ -228,7 +240,7 @@ static ebm_status cpu_run(const ebm_device *device, const ebm_kernel_args *args)
     (void)device;
     const ebm_cpu_table *table = NULL;
     EBM_TRY(get_table(&table));
-    switch (family_of(args->op)) {
+    switch (family_of(args)) {
     case EBM_FAMILY_ELEMENTWISE: return table->elementwise(args);
     case EBM_FAMILY_REDUCE: return table->reduce(args);
     case EBM_FAMILY_MOVE: return table->move(args);

@@ -34,7 +34,8 @@ typedef struct ebm_cpu_table {
     EBM_CPU_FAMILIES(EBM_CPU_MEMBER)
 #undef EBM_CPU_MEMBER
     size_t (*matmul_packed)(const ebm_kernel_args *args); /* see tensor/device.h */
-    ebm_status (*peak)(double *flops, double *bytes);     /* a second */
+    size_t (*conv_packed)(const ebm_kernel_args *args);
+    ebm_status (*peak)(double *flops, double *bytes); /* a second */
 } ebm_cpu_table;
 
 /* Prototypes of one instruction set. */
@@ -44,6 +45,7 @@ typedef struct ebm_cpu_table {
 
 #define EBM_CPU_DECLARE_EXTRAS(isa)                                                        \
     size_t EBM_CPU_JOIN(ebm__cpu_matmul_packed, isa)(const ebm_kernel_args *args);         \
+    size_t EBM_CPU_JOIN(ebm__cpu_conv_packed, isa)(const ebm_kernel_args *args);           \
     ebm_status EBM_CPU_JOIN(ebm__cpu_peak, isa)(double *flops, double *bytes);
 
 #ifdef EBM_ISA

@@ -29,6 +29,8 @@ enum {
     TAPS = 16,           /* taps of a slice of a sum, at most */
     TERMS_BYTES = 1024,  /* of a packed column of B; TERMS <= BLOCK */
     FEW_ROWS = 32,       /* columns: not worth packing B */
+    LINE_BYTES = 64,     /* of a cache */
+    FAR_BYTES = 1 << 18, /* of a packed operand that no cache nearby will hold */
     DOT_TILE = 8,
     DOT_COLUMNS = 4,
     ENOUGH_TASKS = 16
@@ -345,6 +347,12 @@ typedef struct target {
     bool add;
 } target;
 
+/* B of a product being laid out. */
+typedef struct pack_job {
+    const ebm__dense_product *product;
+    void *to;
+} pack_job;
+
 typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
 typedef double pair __attribute__((vector_size(16), aligned(8), may_alias));
 
@@ -403,10 +411,11 @@ size_t EBM_CPU(dense_packed)(const ebm__dense_product *p)
 
 void EBM_CPU(dense_pack)(const ebm__dense_product *p, void *to)
 {
-    if (p->dtype == EBM_F64)
-        pack_all_f64(p, to);
-    else
-        pack_all_f32(p, to);
+    bool wide = p->dtype == EBM_F64;
+    int64_t size = wide ? 8 : 4, panels = ceil_div(p->columns, 2 * VECTOR_BYTES / size);
+    double elements = (double)ebm__dense_taps(&p->x) * (double)p->x.depth * (double)p->columns;
+    pack_job work = {p, to};
+    EBM_CPU(dense_spread)(8 * elements, panels, wide ? pack_task_f64 : pack_task_f32, &work);
 }
 
 static bool columns_empty(const ebm__dense_product *p)

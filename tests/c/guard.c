@@ -1,6 +1,7 @@
 /* guard.c - see guard.h. */
 #include "guard.h"
 
+#include "ops/ops.h"
 #include "runner.h"
 
 #include <pthread.h>
@@ -189,7 +190,9 @@ static size_t promised(const ebm_kernel_args *args)
 /* An operand laid out for a product is larger than its view says. */
 static bool has_own_layout(const ebm_kernel_args *args)
 {
-    return args->op > EBM_OP_REGION || (args->op == EBM_OP_matmul && args->n_attr > 2);
+    bool convolves = args->op == EBM_OP_conv || args->op == EBM_OP_conv_data;
+    return args->op > EBM_OP_REGION || (args->op == EBM_OP_matmul && args->n_attr > 2) ||
+           (convolves && args->n_attr > EBM_CONV_ATTRS);
 }
 
 /* Only the ends of the blocks are watched. */

@@ -8,15 +8,51 @@ if it is larger than the spread of the calls (half the distance of their quartil
 runs together) and than five percent. Exits with 1 if something became slower.
 """
 
-import json
 import statistics
 import sys
-from pathlib import Path
+from typing import NamedTuple
+
+import record
+from report import median
+from systems import is_ours, label
 
 
-def load(path):
-    rows = json.loads(Path(path).read_text())["rows"]
-    return {(row["workload"], row["system"]): row for row in rows}
+class Change(NamedTuple):
+    """One of our rows in both runs."""
+
+    workload: str
+    system: str
+    old: float  # seconds
+    new: float
+    machine: float  # how many times longer the opponents took
+    noise: float
+
+    @property
+    def factor(self):
+        """How many times longer ours takes, without the machine's share."""
+        return self.new / self.old / self.machine
+
+    @property
+    def word(self):
+        if self.factor > 1 + self.noise:
+            return "slower"
+        return "faster" if self.factor < 1 / (1 + self.noise) else "same"
+
+    def __str__(self):
+        return (
+            f"{self.workload}  {label(self.system):14}  {self.old:.4g} s -> {self.new:.4g} s, "
+            f"the machine {self.machine:.2f}: {self.factor:.2f} (noise {self.noise:.2f})  "
+            f"{self.word}"
+        )
+
+
+def rows(kept):
+    """{(workload, system): row}."""
+    return {
+        (name, row["system"]): row
+        for name, part in kept["workloads"].items()
+        for row in part["rows"]
+    }
 
 
 def spread(seconds):
@@ -27,30 +63,43 @@ def spread(seconds):
     return (high - low) / 2 / statistics.median(seconds)
 
 
+def changes(old, new):
+    """A Change for each of our rows that both records have."""
+    before, after = rows(old), rows(new)
+    both = sorted(before.keys() & after.keys())
+    for workload, system in both:
+        if not is_ours(system):
+            continue
+        key = workload, system
+        drift = [
+            median(after[other]) / median(before[other])
+            for other in both
+            if other[0] == workload and not is_ours(other[1])
+        ]
+        noise = spread(before[key]["seconds"]) + spread(after[key]["seconds"])
+        yield Change(
+            *key,
+            median(before[key]),
+            median(after[key]),
+            statistics.median(drift) if drift else 1.0,
+            max(0.05, noise),
+        )
+
+
 def main():
     if len(sys.argv) != 3:
         print(__doc__)
         return 2
-    old, new = load(sys.argv[1]), load(sys.argv[2])
-    slower = False
-    for key in sorted(old.keys() & new.keys()):
-        workload, system = key
-        if system != "ebmlib":
-            continue
-        others = [k for k in old.keys() & new.keys() if k[0] == workload and k[1] != "ebmlib"]
-        drift = [new[k]["median"] / old[k]["median"] for k in others]
-        machine = statistics.median(drift) if drift else 1.0
-        change = new[key]["median"] / old[key]["median"] / machine
-        noise = max(0.05, spread(old[key]["seconds"]) + spread(new[key]["seconds"]))
-        word = (
-            "slower" if change > 1 + noise else "faster" if change < 1 / (1 + noise) else "same"
-        )
-        slower |= word == "slower"
-        print(
-            f"{workload}  {old[key]['median']:.4g} s -> {new[key]['median']:.4g} s, "
-            f"the machine {machine:.2f}: {change:.2f} (noise {noise:.2f})  {word}"
-        )
-    return slower
+    old, new = (record.load(path) for path in sys.argv[1:])
+    if old["machine"] != new["machine"]:
+        print("two machines, or two versions of their software:")
+        for name in sorted(old["machine"].keys() | new["machine"].keys()):
+            pair = [kept["machine"].get(name) for kept in (old, new)]
+            if pair[0] != pair[1]:
+                print(f"  {name}: {pair[0]} -> {pair[1]}")
+    found = list(changes(old, new))
+    print("\n".join(map(str, found)) or "nothing of ours is in both")
+    return any(change.word == "slower" for change in found)
 
 
 if __name__ == "__main__":

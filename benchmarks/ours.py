@@ -1,8 +1,9 @@
 """What the eight workloads share: layouts, random numbers, networks, chains, Adam.
 
 A workload is written as a *unit*, a NumPy function of constants, a state and random numbers;
-the library compiles it. ``run`` draws the numbers itself, as part of the work; ``check`` is
-given them, so that every system can be fed the same. Weights are [in, out] and (kh, kw, in,
+the library compiles it. ``run`` draws the numbers itself, as part of the work; ``check`` hands
+them out, so that every system can be fed the same. Chains are also written with the library's
+networks and samplers. Weights are [in, out] and (kh, kw, in,
 out), images (N, H, W, C): the neutral layouts of workloads.py are converted once, before the
 clock.
 """
@@ -12,6 +13,7 @@ import workloads
 
 import ebmlib as ebm
 from ebmlib import functional as F
+from ebmlib import samplers
 
 VERSION = f"ebmlib {ebm.__version__}"
 
@@ -36,6 +38,11 @@ def back(name, a):
         axes = {2: (1, 0), 4: (3, 2, 0, 1)}.get(a.ndim)
         return a if axes is None else a.transpose(axes)
     return np.moveaxis(a, -1, -3) if a.ndim >= 4 else a
+
+
+def neutral(results):
+    """Results of a unit by name, in the layouts of workloads.py."""
+    return {k: back(k, np.asarray(a)) for k, a in workloads.flatten(results).items()}
 
 
 # ---- random numbers --------------------------------------------------------------------------
@@ -181,8 +188,53 @@ class Workload:
         self.state, out = self.fast(self.const, self.state, ebm.random.key(self.calls))
         return out
 
-    def check(self, noise):
-        """The results of one unit with given random numbers, in the neutral layout."""
-        noise = {k: image(a) for k, a in noise.items()}
-        _, out = ebm.jit(self.unit)(self.const, self.state, noise)
-        return {k: back(k, np.asarray(a)) for k, a in workloads.flatten(out).items()}
+    def check(self, seed):
+        """The case, random numbers, and what one unit makes of them, in neutral layouts."""
+        noise = self.case.draw(seed)
+        given = {k: image(a) for k, a in noise.items()}
+        _, out = ebm.jit(self.unit)(self.const, self.state, given)
+        return self.case, noise, neutral(out)
+
+
+# ---- the library's own samplers --------------------------------------------------------------
+
+
+class Chain:
+    """One case of a chain, by the library's networks and samplers."""
+
+    def network(self):
+        """The specification of the energy."""
+        raise NotImplementedError
+
+    def sampler(self):
+        raise NotImplementedError
+
+    def __init__(self, case):
+        self.case, self.s = case, case.sizes
+        self.x = image(case.inputs["x"])
+        weights = {name: weight(a) for name, a in case.params["energy"].items()}
+        self.energy = self.network().bind(self.x.shape[1:], random_state=0)
+        self.energy.set_parameters(weights)
+        self.walk = self.sampler()
+        self.calls = 0
+
+    def run(self):
+        self.calls += 1
+        return self.walk.sample(self.energy, self.x, random_state=self.calls)
+
+    def check(self, seed):
+        """As of ``Workload``, with the numbers that the chain draws."""
+        noise = {"n": draws_of_chain(self.x.shape, self.s["steps"], seed)}
+        x = self.walk.sample(self.energy, self.x, random_state=seed)
+        return self.case, {k: back(k, a) for k, a in noise.items()}, neutral({"x": x})
+
+
+def draws_of_chain(shape, steps, seed):
+    """The normals (steps, N, ...) of a Langevin chain: its steps from zero on a flat energy."""
+    drawn = samplers.Langevin(noise=1.0)
+    start = drawn.init(np.zeros(shape, np.float32), random_state=seed)
+
+    def flat(x):
+        return 0 * np.sum(x, axis=tuple(range(1, x.ndim)))
+
+    return np.stack([drawn.step(flat, start._replace(step=i))[0].x for i in range(steps)])

@@ -3,7 +3,9 @@
 x' = x - step / 2 dE/dx + sqrt(step) n,  step .01
 """
 
-from ours import Workload, langevin, swish_energy
+from ours import Chain, Workload, langevin, swish_energy
+
+from ebmlib import networks, samplers
 
 
 class W1(Workload):
@@ -19,3 +21,11 @@ class W1(Workload):
             s["step"] ** 0.5,
         )
         return state, {"x": x}
+
+
+class W1Sampler(Chain):
+    def network(self):
+        return networks.MLP(self.s["hidden"], "swish")
+
+    def sampler(self):
+        return samplers.Langevin(step_size=self.s["step"] / 2, n_steps=self.s["steps"])

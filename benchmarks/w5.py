@@ -5,9 +5,10 @@ Four convolutions (3x3 to 64; 4x4 stride 2 to 64, 128, 128), two dense layers, s
     x' = clip(x - dE/dx + .01 n, -1, 1)
 """
 
-from ours import Workload, conv, langevin, linear
+from ours import Chain, Workload, conv, langevin, linear
 
 from ebmlib import functional as F
+from ebmlib import networks, samplers
 
 
 def energy(p, x, strides=(1, 2, 2, 2)):
@@ -27,3 +28,13 @@ class W5(Workload):
             lambda x: energy(p, x), const["x"], noise["n"], s["step"], s["noise"], (-1, 1)
         )
         return state, {"x": x}
+
+
+class W5Sampler(Chain):
+    def network(self):
+        _, channels, kernels, strides = zip(*self.s["convs"], strict=True)
+        return networks.ConvNet(channels, kernels, strides, 1, (self.s["hidden"],), "swish")
+
+    def sampler(self):
+        s = self.s
+        return samplers.Langevin(s["step"], s["noise"], s["steps"], clip=(-1, 1))

@@ -1,0 +1,84 @@
+"""The JSON of all figures: one machine, and a section for each program that measures.
+
+    {"machine": {...}, "workloads": {"W1": {...}, ...}, "micro": ..., "startup": ..., ...}
+
+A section carries the commit it was measured at. What is measured again replaces what is there;
+the rest of the file stays, so that a long run can be done in parts.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def processor():
+    """The name of the processor."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()
+
+
+def machine():
+    """What figures are measured on; figures of two machines do not go into one file."""
+    import systems  # finds ebmlib  # noqa: F401
+
+    from ebmlib import _core
+
+    return {
+        "processor": processor(),
+        "processors": len(os.sched_getaffinity(0)),
+        "isa": _core.isa(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+    }
+
+
+def peak(threads):
+    """The multiply-add peak in GFLOP/s, as it is now: the clock of a machine changes."""
+    import dense
+
+    return dense.peak(threads)
+
+
+def stamp():
+    """When and of which sources something is measured."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude=*"],
+        cwd=HERE,
+        text=True,
+        capture_output=True,
+    ).stdout.strip()
+    return {"commit": commit, "date": time.strftime("%Y-%m-%d")}
+
+
+def load(path):
+    return json.loads(Path(path).read_text())
+
+
+def begin(path, merge):
+    """The record to go on with: the file's if it is to be merged with, or an empty one."""
+    record = {"machine": machine()}
+    if path and merge and Path(path).exists():
+        old = load(path)
+        if old["machine"] != record["machine"]:
+            raise SystemExit(f"{path} is of another machine: {old['machine']}")
+        record = old
+    return record
+
+
+def save(path, record):
+    """Whole or not at all: a run may be stopped at any time."""
+    if path:
+        part = Path(f"{path}.part")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(record, indent=1) + "\n")
+        part.replace(path)

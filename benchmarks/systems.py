@@ -1,0 +1,79 @@
+"""The systems that are compared: how each is found, loaded and told its threads.
+
+``ebmlib`` is a workload's NumPy functions, compiled; ``sampler`` is the same work written with
+the library's networks, samplers and estimators. The others are the modules of opponents/, each
+with ``WORKLOADS`` {name: make}, where ``make()`` gives a zero-argument ``run()``, and perhaps
+``VERSION``, ``set_threads(n)`` and ``check(name, case, noise)``. ``name@1`` has one processor.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE), str(HERE / "opponents")]
+
+OURS = {"ebmlib": "", "sampler": "Sampler"}  # and what the class of w1.py ... ends with
+OPPONENTS = {  # its module, and the package that must be installed
+    "torch": ("torch_eager", "torch"),
+    "compile": ("torch_compiled", "torch"),
+    "jax": ("jax_jit", "optax"),
+    "torchebm": ("torchebm_peer", "torchebm"),
+    "ebmkit": ("ebmkit_peer", "ebm"),
+    "blackjax": ("blackjax_peer", "blackjax"),
+}
+LABELS = {"sampler": "ebmlib sampler", "compile": "torch.compile"}
+# All but torch.compile, whose first calls take minutes.
+USUAL = "sampler,ebmlib@1,torch,torch@1,jax,jax@1,torchebm,ebmkit,blackjax"
+ALL = f"{USUAL},compile"
+
+
+def name_of(system):
+    """Without the number of processors."""
+    return system.partition("@")[0]
+
+
+def label(system):
+    name, at, limit = system.partition("@")
+    return LABELS.get(name, name) + at + limit
+
+
+def is_ours(system):
+    return name_of(system) in OURS
+
+
+def installed(system):
+    name = name_of(system)
+    return name in OURS or importlib.util.find_spec(OPPONENTS[name][1]) is not None
+
+
+def module(name):
+    return importlib.import_module("ours" if name in OURS else OPPONENTS[name][0])
+
+
+def ours(workload, name="ebmlib"):
+    """The class of a workload; None if it is not written in that way."""
+    return getattr(importlib.import_module(workload.lower()), workload + OURS[name], None)
+
+
+def make(name, workload):
+    """A zero-argument run() of one timed call; None if the system has not got the workload."""
+    import workloads
+
+    if name in OURS:
+        made = ours(workload, name)
+        return made and made(workloads.make(workload)).run
+    maker = module(name).WORKLOADS.get(workload)
+    return maker and maker()
+
+
+def version(name):
+    return getattr(module(name), "VERSION", "")
+
+
+def set_threads(name, threads):
+    """Before anything is computed: pools are sized by the processors that a process may use."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    getattr(module(name), "set_threads", lambda n: None)(threads)

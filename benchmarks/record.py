@@ -13,6 +13,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import systems  # finds ebmlib  # noqa: F401
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -27,16 +29,19 @@ def processor():
     return platform.processor()
 
 
-def machine():
-    """What figures are measured on; figures of two machines do not go into one file."""
-    import systems  # finds ebmlib  # noqa: F401
-
+def isa():
+    """The instruction set in use."""
     from ebmlib import _core
 
+    return _core.isa()
+
+
+def machine():
+    """What figures are measured on; figures of two machines do not go into one file."""
     return {
         "processor": processor(),
         "processors": len(os.sched_getaffinity(0)),
-        "isa": _core.isa(),
+        "isa": isa(),
         "python": platform.python_version(),
         "system": platform.platform(),
     }
@@ -58,6 +63,12 @@ def stamp():
         capture_output=True,
     ).stdout.strip()
     return {"commit": commit, "date": time.strftime("%Y-%m-%d")}
+
+
+def arguments(parser):
+    """What each program that measures takes."""
+    parser.add_argument("--json", help="all figures, for report.py and compare.py")
+    parser.add_argument("--merge", action="store_true", help="keep what is in the JSON")
 
 
 def load(path):

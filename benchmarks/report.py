@@ -10,6 +10,7 @@ measured before the workload. In a cell with two figures the second, after the s
 goal.
 """
 
+import importlib
 import statistics
 import sys
 from typing import NamedTuple
@@ -40,6 +41,9 @@ GOALS = {
     "W7": Goal(626, 1.35, 1.35, 88, 30, 0.5, 1.8),
     "W8": Goal(69, 1.7, 3.3, 65, 10),
 }
+
+
+PROGRAMS = ("micro", "startup", "growth")  # each with a section, TITLE and tables(section)
 
 
 # ---- figures of rows -------------------------------------------------------------------------
@@ -211,15 +215,16 @@ def markdown(kept):
     pages = ["# Results", where]
     if "workloads" in kept:
         pages += workload_pages(kept)
-    for name in ("micro", "startup", "growth"):
+    for name in PROGRAMS:
         if name in kept:
-            pages += [f"## {kept[name]['title']}", *kept[name]["tables"]]
+            program = importlib.import_module(name)
+            pages += [f"## {program.TITLE}", *program.tables(kept[name])]
     return "\n\n".join(pages) + "\n"
 
 
 def sections(kept):
     yield from kept.get("workloads", {}).values()
-    yield from (kept[name] for name in ("micro", "startup", "growth") if name in kept)
+    yield from (kept[name] for name in PROGRAMS if name in kept)
 
 
 def main():

@@ -63,8 +63,7 @@ def parse():
     parser.add_argument("--systems", default="usual", help="'usual', 'all' or names, comma")
     parser.add_argument("--repeat", type=int, default=5, help="timed calls of each")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", help="all figures, for report.py and compare.py")
-    parser.add_argument("--merge", action="store_true", help="keep what is in the JSON")
+    record.arguments(parser)
     parser.add_argument("--markdown", help="the tables, with the machine")
     return parser.parse_args()
 

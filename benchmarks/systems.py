@@ -44,9 +44,13 @@ def is_ours(system):
     return name_of(system) in OURS
 
 
+def has(package):
+    return importlib.util.find_spec(package) is not None
+
+
 def installed(system):
     name = name_of(system)
-    return name in OURS or importlib.util.find_spec(OPPONENTS[name][1]) is not None
+    return name in OURS or has(OPPONENTS[name][1])
 
 
 def module(name):

@@ -64,6 +64,11 @@ def first_ms(row):
     return 1e3 * (row["first"] - median(row))
 
 
+def beyond_ms(calls):
+    """The same, by the first and the later calls of several processes (startup.py)."""
+    return 1e3 * (min(calls["first"]) - min(calls["later"]))
+
+
 def memory(row):
     """MiB above what was there after the import."""
     return row["peak_mib"] - row["base_mib"]
@@ -128,12 +133,13 @@ def workload_table(name, part):
     return lines(head, rows)
 
 
-def summary_row(name, part, isa):
-    """Ours on one workload, beside the goals."""
+def summary_row(name, part, isa, calls=None):
+    """Ours on one workload, beside the goals; ``calls`` of startup.py, if there are some."""
     goal, rows = GOALS[name], part["rows"]
     own, alone = find(rows, "ebmlib"), find(rows, "ebmlib@1")
     best, eager = nearest(rows, own), nearest(rows, own, "torch")
     share = 100 * goal.gflop / median(own) / part["peak_gflops"]
+    first = beyond_ms(calls) if calls else first_ms(own)
     lean = min(opponents(rows), key=memory, default=None)
     return [
         name,
@@ -141,14 +147,17 @@ def summary_row(name, part, isa):
         label(best[0]) if best else "-",
         against(eager and eager[1], goal.eager),
         against(share, goal.share - 10 * (isa == "avx512"), "{:.0f} %"),
-        against(first_ms(own), goal.first_ms, "{:.0f} ms", smaller=True),
+        against(first, goal.first_ms, "{:.0f} ms", smaller=True),
         against(lean and memory(own) / memory(lean), goal.memory, smaller=True),
         label(lean["system"]) if lean else "-",
         against(alone and ratio(alone, own), goal.scaling),
     ]
 
 
-def summary_table(parts, isa):
+def summary_table(kept):
+    """Ours on all workloads, beside the goals."""
+    parts, isa = dict(sorted(kept["workloads"].items())), kept["machine"]["isa"]
+    calls = kept.get("startup", {}).get("first_calls", {})
     head = [
         "",
         "times the best opponent",
@@ -163,7 +172,7 @@ def summary_table(parts, isa):
     return lines(
         head,
         [
-            summary_row(name, part, isa)
+            summary_row(name, part, isa, calls.get(name))
             for name, part in parts.items()
             if find(part["rows"], "ebmlib")
         ],
@@ -192,7 +201,7 @@ def workload_pages(kept):
         "workload. In a cell with two figures the second is the goal, and a first one in bold "
         "misses it."
     )
-    yield summary_table(parts, kept["machine"]["isa"])
+    yield summary_table(kept)
     checks = [f"{name} {distances(part)}" for name, part in parts.items() if part["check"]]
     yield (
         "Checked before anything was timed, with PyTorch's weights and random numbers: the "

@@ -93,7 +93,7 @@ def main():
         print(report.workload_table(workload, parts[workload]), flush=True)
         record.save(args.json, kept)
     if parts:
-        print(report.summary_table(parts, kept["machine"]["isa"]))
+        print(report.summary_table(kept))
     if args.markdown:
         Path(args.markdown).write_text(report.markdown(kept))
     return bool(wrong)

@@ -3,7 +3,9 @@
 # make docs     the user guide and the API reference, into build/docs/html; every example runs
 # make build    the extension, in place; rebuilds what has changed
 # make py-asan  Python tests on an extension with sanitizers; .ci/run does it too
-# make bench    the workloads of benchmarks/ against PyTorch and JAX: checked, then timed
+# make bench    benchmarks/ against PyTorch, torch.compile, JAX and others: checked, then timed; the
+#               tables in build/bench.md, all figures in build/bench.json (SYSTEMS=usual leaves out
+#               torch.compile; RUN="--workloads W5,W6 --merge" goes on with a run that was stopped)
 # make format   puts C and Python into the house's form
 # make clean    removes all that was made here, the environment too
 #
@@ -86,9 +88,16 @@ format: .venv/test
 	.venv/bin/ruff check --fix-only
 	.venv/bin/ruff format
 
+SYSTEMS = all
+FIGURES = build/bench.json
 bench: .venv/bench
 	$(PY) setup.py -q build_ext --inplace
-	$(PY) benchmarks/run.py --json build/bench.json --markdown build/bench.md
+	$(PY) benchmarks/run.py --systems $(SYSTEMS) --json $(FIGURES) $(RUN)
+	$(PY) benchmarks/micro.py --json $(FIGURES) --merge
+	$(PY) benchmarks/startup.py --json $(FIGURES) --merge
+	$(PY) benchmarks/growth.py --json $(FIGURES) --merge --figure build/growth.png
+	$(PY) benchmarks/report.py $(FIGURES) > build/bench.md
+	@echo "The page: $(CURDIR)/build/bench.md"
 
 clean:
 	rm -rf build .venv ebmlib/*.so

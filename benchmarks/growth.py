@@ -235,6 +235,11 @@ def costs(name, points):
     return list(zip([point["x"] for point in points], found, flags, strict=True))
 
 
+def number(cost):
+    """Three figures, without powers of ten."""
+    return f"{cost:.0f}" if cost >= 100 else f"{cost:.3g}"
+
+
 def tables(section):
     """For the page of all results."""
     pages = ["![Cost of a unit of work as the work grows](growth.png)"]
@@ -242,7 +247,7 @@ def tables(section):
         what, unit = CURVES[name][:2]
         row = [unit]
         for _, cost, flag in costs(name, points):
-            row.append(f"**{cost:.3g}** {flag}" if flag else f"{cost:.3g}")
+            row.append(f"**{number(cost)}** {flag}" if flag else number(cost))
         pages.append(lines([what, *(f"{point['x']:,}" for point in points)], [row]))
     return pages
 
@@ -311,7 +316,7 @@ def main():
         section["curves"][name] = points = list(CURVES[name][3]())
         print(f"{name}, {CURVES[name][1]} ({time.perf_counter() - begin:.0f} s)")
         for x, cost, flag in costs(name, points):
-            print(f"  {x:>9,}  {cost:8.3g}  {flag}", flush=True)
+            print(f"  {x:>9,}  {number(cost):>8}  {flag}", flush=True)
         record.save(args.json, kept)
     if args.figure:
         draw(section, kept["machine"], args.figure)

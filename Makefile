@@ -94,7 +94,7 @@ bench: .venv/bench
 	$(PY) setup.py -q build_ext --inplace
 	$(PY) benchmarks/run.py --systems $(SYSTEMS) --json $(FIGURES) $(RUN)
 	$(PY) benchmarks/micro.py --json $(FIGURES) --merge
-	$(PY) benchmarks/startup.py --json $(FIGURES) --merge
+	$(PY) benchmarks/startup.py --build --json $(FIGURES) --merge
 	$(PY) benchmarks/growth.py --json $(FIGURES) --merge --figure build/growth.png
 	$(PY) benchmarks/report.py $(FIGURES) > build/bench.md
 	@echo "The page: $(CURDIR)/build/bench.md"

@@ -1,7 +1,7 @@
 """What it costs to begin: imports, first calls, empty plans, a kernel, the extension.
 
     python benchmarks/startup.py
-    python benchmarks/startup.py --build                   and a build from scratch: minutes
+    python benchmarks/startup.py --build                   and a build from scratch
     python benchmarks/startup.py --workloads W1,W2 --json build/bench.json --merge
 
 Imports are medians over fresh processes. A first call is counted by what it takes beyond the

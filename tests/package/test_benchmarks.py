@@ -136,6 +136,47 @@ def test_the_report_takes_the_best_opponent_at_its_best_number_of_threads(tmp_pa
     assert "commit abc of 2026-01-01" in page
 
 
+MICRO = {
+    "kind": "matmul",
+    "size": [256, 1024, 1024],
+    "threads": 1,
+    "isa": "avx2",
+    "rates": {"ebmlib": [90.0, 80.0, 45.0], "numpy": [40.0, 41.0, 39.0], "jax": [60.0] * 3},
+    "peaks": [100.0, 100.0, 50.0],
+}
+STARTUP = {
+    "import_ms": [10.0, 30.0, 12.0],
+    "first_calls": {"W4": {"first": [1.9, 1.05], "later": [1.2, 1.0, 1.5]}},
+    "plan_us": {"empty": 2.5},
+    "kernel_us": {"tiny": 0.1},
+    "allocations": {"W1": 0, "W2": 3},
+    "extension_mb": 2.5,
+    "build_s": None,
+    "build_processors": 2,
+}
+POINTS = [(100, 0.0005, 1e4), (1000, 0.004, 1e5), (10_000, 0.06, 1e6), (100_000, 0.4, 1e7)]
+
+
+def test_the_report_has_all_sections(tmp_path):
+    stamp = {"commit": "abc", "date": "2026-01-01"}
+    curve = [{"x": x, "seconds": [t, t, 9.0], "units": units} for x, t, units in POINTS]
+    kept = record(1.0) | {
+        "micro": stamp | {"rows": [MICRO]},
+        "startup": stamp | STARTUP,
+        "growth": stamp | {"curves": {"chains": curve}},
+    }
+    page = run(str(BENCHMARKS / "report.py"), *written(tmp_path, run=kept)).splitlines()
+    assert "| product 256 x 1024 x 1024 | 1 | 80 | 40 | 60 | 1.33 | 90 % / 88 % |" in page
+    text = "| import of ebmlib beyond NumPy's | 12.0 ms / 20.0 ms | 3 processes, best 10.0 |"
+    assert text in page
+    assert "| first call of W4 beyond one run | **50.0 ms** / 30.0 ms | 1 s |" in page
+    assert "| a plan, called from Python | **2.50 us** / 2.00 us | empty |" in page
+    assert "| allocations in a run, at most | **3** / 0 | W1, W2 |" in page
+    assert "| ns a chain's step | **50** start-up | 40 | **60** not flat | 40 |" in page
+    (summary,) = (line for line in page if line.startswith("| W4 | 1.60"))
+    assert "**50 ms** / 30 ms" in summary  # of several processes, not of one
+
+
 @pytest.mark.parametrize(
     ("own", "machine", "word", "code"),
     [

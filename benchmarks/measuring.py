@@ -1,7 +1,9 @@
 """Times of a workload: each system in a process of its own, asked for one call at a time.
 
-The calls go round, so that a slow spell of the machine hits all systems. The first call of a
-process, with tracing and compiling in it, is reported apart, and the second is warm-up.
+The calls go round, so that a slow spell of the machine hits all systems, and who is not asked
+is stopped. The first call of a process, with tracing and compiling in it, is reported apart,
+and the second is warm-up. A short call is repeated for a quarter of a second, for which the
+median stands: threads that were stopped take some milliseconds to find their processors.
 
 Memory is counted from the resident size after the system has been imported, up to the peak from
 the moment when its weights are converted: neither the imports nor the conversion count, while
@@ -10,6 +12,8 @@ what a system sets up at its first call does.
 
 import json
 import os
+import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,6 +21,8 @@ import time
 from pathlib import Path
 
 import systems
+
+SPELL = 0.25  # seconds for which short calls are repeated
 
 
 def resident_mib(field):
@@ -36,7 +42,7 @@ def forget_peak():
 
 
 def child(name, workload, threads):
-    """Answers each line of standard input with the seconds of one call."""
+    """Answers each line of standard input with the seconds of a call."""
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever the system prints goes to standard error
     systems.set_threads(name, threads)
@@ -45,12 +51,23 @@ def child(name, workload, threads):
     forget_peak()
     reply = {"supported": run is not None, "version": systems.version(name), "base_mib": base}
     print(json.dumps(reply), file=answer, flush=True)
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        run()
-        seconds = time.perf_counter() - start
-        reply = {"seconds": seconds, "peak_mib": resident_mib("VmHWM")}
+    for turn, _ in enumerate(sys.stdin):
+        times = []
+        while not times or (turn > 0 and sum(times) < SPELL):
+            start = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - start)
+        reply = {"seconds": statistics.median(times), "peak_mib": resident_mib("VmHWM")}
         print(json.dumps(reply), file=answer, flush=True)
+
+
+def peak_child(threads):
+    """Answers each line with the multiply-add peak of so many threads in GFLOP/s."""
+    systems.set_threads("ebmlib", threads)
+    import dense
+
+    for _ in sys.stdin:
+        print(json.dumps(dense.peak(threads)), flush=True)
 
 
 def environment(**more):
@@ -62,34 +79,23 @@ def environment(**more):
     } | more
 
 
-class Worker:
-    """One system on one workload, in its own process."""
+class Process:
+    """A Python program that answers each line with a line of JSON; RuntimeError if it ends.
 
-    def __init__(self, system, workload, threads):
-        self.system, self.calls = system, []
-        self.threads = int(system.partition("@")[2] or threads)
-        self.scratch = tempfile.TemporaryDirectory()
+    Between its answers it is stopped: the threads of some libraries spin for a while when they
+    have nothing to do, and others that are timed meanwhile would wait for them.
+    """
+
+    def __init__(self, *command, **more):
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                __file__,
-                systems.name_of(system),
-                workload,
-                str(self.threads),
-            ],
-            # An empty compiler cache, so that the first call is a first call.
-            env=environment(TORCHINDUCTOR_CACHE_DIR=self.scratch.name),
+            [sys.executable, *map(str, command)],
+            env=environment(**more),
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
         )
-        try:
-            self.info = self.read()
-        except RuntimeError:
-            self.close()
-            raise
 
     def read(self):
         line = self.process.stdout.readline()
@@ -98,16 +104,47 @@ class Worker:
             raise RuntimeError(["died", *self.errors.read().strip().splitlines()][-1])
         return json.loads(line)
 
-    def call(self):
-        self.process.stdin.write("run\n")
+    def ask(self, line=""):
+        self.process.send_signal(signal.SIGCONT)
+        self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
-        self.calls.append(self.read())
+        answer = self.read()
+        self.process.send_signal(signal.SIGSTOP)
+        return answer
 
     def close(self):
-        self.process.stdin.close()
+        self.process.send_signal(signal.SIGCONT)
+        for pipe in (self.process.stdin, self.process.stdout, self.errors):
+            pipe.close()
         self.process.wait()
-        self.process.stdout.close()
-        self.errors.close()
+
+
+class Worker:
+    """One system on one workload, in its own process."""
+
+    def __init__(self, system, workload, threads):
+        self.system, self.calls = system, []
+        self.threads = int(system.partition("@")[2] or threads)
+        self.scratch = tempfile.TemporaryDirectory()
+        self.process = Process(
+            __file__,
+            systems.name_of(system),
+            workload,
+            self.threads,
+            # An empty compiler cache, so that the first call is a first call.
+            TORCHINDUCTOR_CACHE_DIR=self.scratch.name,
+        )
+        try:
+            self.info = self.process.read()
+        except RuntimeError:
+            self.close()
+            raise
+
+    def call(self):
+        self.calls.append(self.process.ask())
+
+    def close(self):
+        self.process.close()
         self.scratch.cleanup()
 
     def row(self):
@@ -145,17 +182,24 @@ def start(wanted, workload, threads):
 
 
 def measure(wanted, workload, threads, repeat):
-    """A row for each system that has the workload, in the order in which they are wanted."""
+    """A row for each system that has the workload, in the order in which they are wanted; and
+    the multiply-add peak of each round: the clock of a machine changes.
+    """
     workers = list(start(wanted, workload, threads))
+    peak, peaks = Process(__file__, "--peak", threads), []
     try:
         for _ in range(repeat):
+            peaks.append(peak.ask())
             for worker in workers:
                 worker.call()
-        return [worker.row() for worker in workers]
+        return [worker.row() for worker in workers], peaks
     finally:
-        for worker in workers:
-            worker.close()
+        for process in (*workers, peak):
+            process.close()
 
 
 if __name__ == "__main__":
-    child(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    if sys.argv[1] == "--peak":
+        peak_child(int(sys.argv[2]))
+    else:
+        child(sys.argv[1], sys.argv[2], int(sys.argv[3]))

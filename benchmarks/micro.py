@@ -5,9 +5,9 @@
     python benchmarks/micro.py --json build/bench.json --merge
 
 Each library has a fresh process with as many processors as threads, without settings of threads
-or of BLAS, and is asked for one batch of calls at a time, in turn. Arrays are the same for all,
-and each result is checked against float64 before it is timed. Ours runs through a plan, as in
-use.
+or of BLAS, and is asked for one batch of calls at a time, in turn; who is not asked is stopped.
+Arrays are the same for all, and each result is checked against float64 before it is timed. Ours
+runs through a plan, as in use.
 
     matmul       C = A B, A (M, K), B (K, N), in GFLOP/s
     conv         and its two adjoints, data and weight, in GFLOP/s, padding counted; PyTorch in
@@ -19,16 +19,14 @@ NumPy has no convolutions.
 
 import argparse
 import json
-import math
 import os
 import statistics
-import subprocess
 import sys
 import time
 
 import record
 import systems
-from measuring import environment
+from measuring import Process
 from report import against, lines
 
 TITLE = "M1: products, convolutions, normals"
@@ -36,7 +34,7 @@ TEXT = """GFLOP/s, and million normals a second. The share is that of the multip
 as many threads, measured in the same rounds."""
 
 LIBRARIES = {"ebmlib": "numpy", "numpy": "numpy", "torch": "torch", "jax": "optax"}
-BATCHES, BATCH_SECONDS, PAUSE = 7, 0.02, 0.05
+BATCHES, BATCH_SECONDS = 9, 0.02
 
 
 def goal(kind, size, threads, isa):
@@ -59,6 +57,20 @@ def batch(f, count):
     return count / (time.perf_counter() - start)
 
 
+def rate(f, count, work):
+    """Work a second, once its threads are awake."""
+    batch(f, max(1, count // 4))
+    return batch(f, count) * work
+
+
+def count_of(f):
+    """How many calls make a batch."""
+    count = 1
+    while count / batch(f, count) < BATCH_SECONDS:
+        count *= 2
+    return count
+
+
 def prepare(library, kind, size):
     """[(call, calls to a batch, work of a call)], each checked; none if it cannot."""
     import kernels
@@ -66,8 +78,7 @@ def prepare(library, kind, size):
     arrays, ready = kernels.arrays_of(kind, size), []
     for f, result, times in kernels.CALLS[library](kind, size, arrays):
         kernels.expect(kind, size, arrays, result(f()))
-        count = max(1, math.ceil(BATCH_SECONDS * batch(f, 2)))
-        ready.append((f, count, times * kernels.work(kind, size)))
+        ready.append((f, count_of(f), times * kernels.work(kind, size)))
     return ready
 
 
@@ -84,48 +95,25 @@ def child(library, threads):
             forms = prepare(library, *json.loads(line))
             reply = {"forms": len(forms)}
         else:
-            reply = {"rate": max(batch(f, count) * each for f, count, each in forms)}
+            reply = {"rate": max(rate(*form) for form in forms)}
             if library == "ebmlib":
                 reply["peak"] = dense.peak(threads)
         print(json.dumps(reply), flush=True)
 
 
-class Worker:
-    """A library in its own process."""
-
-    def __init__(self, library, threads):
-        self.library = library
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, "--child", library, str(threads)],
-            env=environment(),
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-
-    def ask(self, case=None):
-        self.process.stdin.write((json.dumps(case) if case else "") + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.library} died")
-        return json.loads(line)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
 def measure(case, workers):
-    """{library: rates}, and the peaks of the same rounds."""
-    able = [worker for worker in workers if worker.ask(case)["forms"]]
-    rates, peaks = {worker.library: [] for worker in able}, []
+    """{library: rates}, and the peaks of the same rounds; ``workers`` is {library: Process}."""
+    able = {
+        library: worker
+        for library, worker in workers.items()
+        if worker.ask(json.dumps(case))["forms"]
+    }
+    rates, peaks = {library: [] for library in able}, []
     for _ in range(BATCHES):
-        for worker in able:
+        for library, worker in able.items():
             reply = worker.ask()
-            rates[worker.library].append(reply["rate"])
+            rates[library].append(reply["rate"])
             peaks += [reply["peak"]] if "peak" in reply else []
-            time.sleep(PAUSE)  # threads of a BLAS spin for a while
     return rates, peaks
 
 
@@ -194,14 +182,17 @@ def main():
     libraries = [n for n in args.libraries.split(",") if n and systems.has(LIBRARIES[n])]
     cases = [case for case in kernels.CASES if case[0].startswith(tuple(args.cases.split(",")))]
     for threads in map(int, args.threads.split(",")):
-        workers = [Worker(library, threads) for library in ("ebmlib", *libraries)]
+        workers = {
+            library: Process(__file__, "--child", library, threads)
+            for library in ("ebmlib", *libraries)
+        }
         for kind, size in cases:
             rates, peaks = measure((kind, size), workers)
             row = {"kind": kind, "size": size, "threads": threads, "isa": record.isa()}
             section["rows"].append(row | {"rates": rates, "peaks": peaks})
             medians = (f"{name} {statistics.median(r):.0f}" for name, r in rates.items())
             print(f"{describe(row)}, {threads} thread(s): {', '.join(medians)}", flush=True)
-        for worker in workers:
+        for worker in workers.values():
             worker.close()
         record.save(args.json, kept)
     print("\n\n".join(tables(section)))

@@ -47,13 +47,6 @@ def machine():
     }
 
 
-def peak(threads):
-    """The multiply-add peak in GFLOP/s, as it is now: the clock of a machine changes."""
-    import dense
-
-    return dense.peak(threads)
-
-
 def stamp():
     """When and of which sources something is measured."""
     commit = subprocess.run(

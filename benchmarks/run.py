@@ -80,12 +80,11 @@ def main():
         if gaps is None:
             wrong.append(workload)
             continue
-        peak = record.peak(args.threads)
-        rows = measure(["ebmlib", *others], workload, args.threads, args.repeat)
+        rows, peaks = measure(["ebmlib", *others], workload, args.threads, args.repeat)
         parts[workload] = {
             **record.stamp(),
             "threads": args.threads,
-            "peak_gflops": peak,
+            "peaks": peaks,
             "reference": reference,
             "check": gaps,
             "rows": rows,

@@ -41,13 +41,13 @@ def forget_peak():
         print(f"the peak includes the conversion of weights: {error}", file=sys.stderr)
 
 
-def child(name, workload, threads):
+def child(name, workload, threads, sizes):
     """Answers each line of standard input with the seconds of a call."""
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever the system prints goes to standard error
     systems.set_threads(name, threads)
     base = resident_mib("VmRSS")
-    run = systems.make(name, workload)
+    run = systems.make(name, workload, **sizes)
     forget_peak()
     reply = {"supported": run is not None, "version": systems.version(name), "base_mib": base}
     print(json.dumps(reply), file=answer, flush=True)
@@ -122,7 +122,7 @@ class Process:
 class Worker:
     """One system on one workload, in its own process."""
 
-    def __init__(self, system, workload, threads):
+    def __init__(self, system, workload, threads, **sizes):
         self.system, self.calls = system, []
         self.threads = int(system.partition("@")[2] or threads)
         self.scratch = tempfile.TemporaryDirectory()
@@ -131,6 +131,7 @@ class Worker:
             systems.name_of(system),
             workload,
             self.threads,
+            json.dumps(sizes),
             # An empty compiler cache, so that the first call is a first call.
             TORCHINDUCTOR_CACHE_DIR=self.scratch.name,
         )
@@ -202,4 +203,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "--peak":
         peak_child(int(sys.argv[2]))
     else:
-        child(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+        child(sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4]))

@@ -62,13 +62,15 @@ def ours(workload, name="ebmlib"):
     return getattr(importlib.import_module(workload.lower()), workload + OURS[name], None)
 
 
-def make(name, workload):
-    """A zero-argument run() of one timed call; None if the system has not got the workload."""
+def make(name, workload, **sizes):
+    """A zero-argument run() of one timed call; None if the system has not got the workload.
+    Ours may be given other sizes.
+    """
     import workloads
 
     if name in OURS:
         made = ours(workload, name)
-        return made and alone(made(workloads.make(workload)).run)
+        return made and alone(made(workloads.make(workload, **sizes)).run)
     maker = module(name).WORKLOADS.get(workload)
     return maker and alone(maker())
 

@@ -79,12 +79,11 @@ EBM_INLINE ebm_vf32 ebm__fma_f32(ebm_vf32 a, ebm_vf32 b, ebm_vf32 c)
 #endif
 }
 
-/* m ? a : b in each lane. */
+/* m ? a : b in each lane.  In the plain form compilers see a comparison and a blend under its mask;
+ * only with AVX2 a blend is better asked for. */
 EBM_INLINE ebm_vf32 ebm__select_f32(ebm_vi32 m, ebm_vf32 a, ebm_vf32 b)
 {
-#if defined(__AVX512F__)
-    return (ebm_vf32)_mm512_ternarylogic_epi32((__m512i)m, (__m512i)a, (__m512i)b, 0xCA);
-#elif defined(__AVX2__)
+#if defined(__AVX2__) && !defined(__AVX512F__)
     return _mm256_blendv_ps(b, a, (__m256)m);
 #else
     return (ebm_vf32)((m & (ebm_vi32)a) | (~m & (ebm_vi32)b));

@@ -1,15 +1,14 @@
 /* elementwise.c - elementwise ops, alone or as a region: a straight program run over blocks.
  *
  * Workload: chains of 3 to 30 cheap instructions (activations with their derivatives, optimiser
- * and sampler updates) over 10^2 to 10^7 elements.  The index space is walked in blocks of up
- * to 512 elements, so that the registers of a region stay in the first cache; an instruction is
- * one call of a small loop over whole vectors.
+ * and sampler updates) over 10^2 to 10^7 elements.  The index space is walked in blocks, so that
+ * the registers of a region stay in the first cache; a pass over a block is one call of a small loop
+ * over whole vectors, for one instruction or several that are common together.
  *
  * A register is a pointer into one of three places: user memory (a contiguous input; an
  * output), the task's stack (results, gathered inputs), or one vector that every step reads
- * again (constants and inputs that are one number).  Loops have no tails: a block is rounded up
- * to whole groups, and one that is not whole works on the stack alone, so user memory is never
- * passed.
+ * again (constants and inputs that are one number).  Loops have no tails: blocks are whole groups,
+ * and what is left of a task works on the stack alone, so user memory is never passed.
  *
  * Trap: an output may be the memory of a contiguous input.  It is written in place only if
  * nothing reads that input after the first write; else the result is copied when the block is
@@ -20,11 +19,14 @@
 #include "base/threads.h"
 
 enum {
-    BLOCK = 512,
-    BLOCK_STEP = 64,
+    BLOCK = 1024,           /* elements, at most, if a block has anything on the stack */
+    BLOCK_STEP = 64,        /* and at least */
+    BLOCK_BYTES = 16 << 10, /* on the stack, for a block of more than BLOCK_STEP */
+    TILE = 512,             /* the longest period that is laid out, */
+    TILE_BYTES = 16 << 10,  /* and the periods of all inputs that are */
     STACK_BYTES = 64 << 10,
     SPLAT_BYTES = 64,
-    MAX_PAIRED = 256
+    MAX_INSTR = 256
 };
 
 /* ---- checks ------------------------------------------------------------------------------ */
@@ -64,6 +66,7 @@ static ebm_status check_region(const ebm_kernel_args *args, const ebm_region *r)
     EBM_CHECK(r->n_in == args->n_in && r->n_out == args->n_out && r->n_out >= 1);
     EBM_CHECK(r->n_reg <= EBM_REGION_MAX_REG && r->n_out <= EBM_REGION_MAX_OUT);
     EBM_CHECK(r->n_in >= 0 && r->n_const >= 0 && r->n_in + r->n_const <= r->n_reg);
+    EBM_CHECK(r->n_instr >= 0 && r->n_instr <= MAX_INSTR);
     for (int k = 0; k < r->n_reg; k++) EBM_CHECK(r->reg_dtype[k] < EBM_DTYPE_COUNT);
     int given = r->n_in + r->n_const;
     uint64_t written = given < 64 ? ((uint64_t)1 << given) - 1 : ~(uint64_t)0;
@@ -113,17 +116,22 @@ static void merge_dims(source *s, const ebm_view *view)
     s->rank = rank;
 }
 
-static void read_source(source *s, const ebm_view *view, int32_t size)
+/* Of `room` bytes for periods a tile takes its own. */
+static void read_source(source *s, const ebm_view *view, int32_t size, int64_t *room)
 {
     s->data = view->data;
     s->size = size;
     merge_dims(s, view);
     s->period = 1;
     for (int k = 1; k < s->rank; k++) s->period *= s->shape[k];
-    if (s->rank == 1)
-        s->how = s->stride[0] == 1 ? IN_PLACE : s->stride[0] == 0 ? SPLAT : GATHERED;
-    else
-        s->how = s->stride[0] == 0 && s->period <= BLOCK ? TILED : GATHERED;
+    s->how = GATHERED;
+    if (s->rank == 1 && s->stride[0] <= 1 && s->stride[0] >= 0) {
+        s->how = s->stride[0] == 1 ? IN_PLACE : SPLAT;
+    } else if (s->rank > 1 && s->stride[0] == 0 && s->period <= TILE &&
+               s->period * size <= *room) {
+        s->how = TILED;
+        *room -= s->period * size;
+    }
 }
 
 /* Elements by their size, whatever their type. */
@@ -242,6 +250,12 @@ static void lay_constant(char *to, double value, ebm_dtype dtype, int size)
 
 /* ---- one run ----------------------------------------------------------------------------- */
 
+/* One or more instructions as one loop over registers. */
+typedef struct pass {
+    loop run;
+    uint8_t d, e, a, b, c;
+} pass;
+
 /* What all tasks share. */
 typedef struct job {
     const ebm_region *region;
@@ -251,7 +265,8 @@ typedef struct job {
     int32_t size[EBM_REGION_MAX_REG];  /* bytes of an element of a register */
     int32_t place[EBM_REGION_MAX_REG]; /* of its storage on the stack */
     bool direct[EBM_REGION_MAX_OUT];   /* whole blocks of this output are written in place */
-    bool paired[MAX_PAIRED];           /* instruction k runs together with k + 1 */
+    int32_t n_pass;
+    pass pass[MAX_INSTR];
 } job;
 
 /* A task's registers. */
@@ -274,7 +289,7 @@ static void lay_registers(const job *j, registers *r, char *stack, int64_t n)
         r->splat[k] = false;
         if (k < region->n_in && j->in[k].how == TILED)
             lay_tile(at, &j->in[k],
-                     round_up(n < j->block ? n : j->block, GROUP) + j->in[k].period);
+                     round_up(n < j->block ? n : j->block, GROUP) + j->in[k].period - 1);
         if (k < region->n_in && j->in[k].how == SPLAT) {
             lay_splat(at, j->in[k].data, j->in[k].size);
             r->splat[k] = true;
@@ -314,30 +329,19 @@ static void aim_inputs(const job *j, registers *r, char *stack, int64_t start, i
     }
 }
 
-static void run_loop(const registers *r, loop run, int d, int a, int b, int c, int64_t n)
+static void run_passes(const job *j, const registers *r, int64_t n)
 {
-    const operands o = {.d = r->at[d],
-                        .a = r->at[a],
-                        .b = r->at[b],
-                        .c = r->at[c],
-                        .sa = !r->splat[a],
-                        .sb = !r->splat[b],
-                        .sc = !r->splat[c],
-                        .n = n};
-    run(&o);
-}
-
-static void run_instructions(const job *j, const registers *r, int64_t n)
-{
-    for (int k = 0; k < j->region->n_instr; k++) {
-        const ebm_instr *p = &j->region->instr[k];
-        if (k < MAX_PAIRED && j->paired[k]) {
-            const ebm_instr *q = &j->region->instr[++k];
-            bool right = q->b == p->d;
-            run_loop(r, pair_of(p->op, q->op, right), q->d, p->a, p->b, right ? q->a : q->b, n);
-        } else {
-            run_loop(r, loop_of(j->region, p), p->d, p->a, p->b, p->c, n);
-        }
+    for (const pass *p = j->pass; p < j->pass + j->n_pass; p++) {
+        const operands o = {.d = r->at[p->d],
+                            .e = r->at[p->e],
+                            .a = r->at[p->a],
+                            .b = r->at[p->b],
+                            .c = r->at[p->c],
+                            .sa = !r->splat[p->a],
+                            .sb = !r->splat[p->b],
+                            .sc = !r->splat[p->c],
+                            .n = n};
+        p->run(&o);
     }
 }
 
@@ -352,7 +356,7 @@ static void run_block(const job *j, registers *r, char *stack, int64_t start, in
         to[k] = (char *)j->out[k].data + start * j->size[reg];
         if (j->direct[k]) r->at[reg] = n % GROUP == 0 ? to[k] : stack + j->place[reg];
     }
-    run_instructions(j, r, round_up(n, GROUP));
+    run_passes(j, r, round_up(n, GROUP));
     for (int k = 0; k < region->n_out; k++) {
         int reg = region->out_reg[k];
         if (r->at[reg] != to[k])
@@ -366,9 +370,28 @@ static void run_task(void *context, int64_t task)
     _Alignas(SPLAT_BYTES) char stack[STACK_BYTES];
     registers r;
     int64_t start = task * j->chunk, end = start + j->chunk < j->n ? start + j->chunk : j->n;
+    int64_t whole = end - (end - start) % GROUP;
     lay_registers(j, &r, stack, end - start);
-    for (; start < end; start += j->block)
-        run_block(j, &r, stack, start, end - start < j->block ? end - start : j->block);
+    for (; start < whole; start += j->block)
+        run_block(j, &r, stack, start, whole - start < j->block ? whole - start : j->block);
+    if (whole < end) run_block(j, &r, stack, whole, end - whole);
+}
+
+/* ---- copies ------------------------------------------------------------------------------ */
+
+/* A region without instructions puts one array, or one number, into another. */
+static void copy_task(void *context, int64_t task)
+{
+    const job *j = context;
+    const source *s = &j->in[0];
+    int64_t start = task * j->chunk, n = j->n - start < j->chunk ? j->n - start : j->chunk;
+    char *to = (char *)j->out[0].data + start * s->size;
+    if (s->how == IN_PLACE)
+        memcpy(to, s->data + start * s->size, (size_t)(n * s->size));
+    else if (s->how == SPLAT)
+        copy_rows(to, s->data, 1, 0, n, 0, s->size);
+    else
+        gather(to, s, start, n);
 }
 
 /* ---- planning a run ---------------------------------------------------------------------- */
@@ -411,68 +434,179 @@ static void keep_returned_inputs(job *j)
     }
 }
 
-static bool can_pair(const ebm_instr *p, const ebm_instr *q)
+static uint64_t bit(int reg)
 {
-    return p->dtype == EBM_F32 && q->dtype == EBM_F32 && pair_index(p->op) >= 0 &&
-           pair_index(q->op) >= 0 && (q->a == p->d) != (q->b == p->d);
+    return (uint64_t)1 << reg;
 }
 
-/* Pairs instructions whose first result only the second one takes: from the last one backwards,
- * `needed` has the registers that are read after instruction k, `needed_later` after k + 1. */
-static void pair_instructions(job *j)
+/* The registers that are read after each instruction before they are written again. */
+static void find_needed(const ebm_region *r, uint64_t *needed)
 {
-    const ebm_region *r = j->region;
-    uint64_t needed = 0, needed_later = 0;
-    bool next_paired = false;
-    for (int k = 0; k < r->n_out; k++) needed |= (uint64_t)1 << r->out_reg[k];
+    uint64_t later = 0;
+    for (int k = 0; k < r->n_out; k++) later |= bit(r->out_reg[k]);
     for (int k = r->n_instr - 1; k >= 0; k--) {
         const ebm_instr *p = &r->instr[k];
-        bool last = k == r->n_instr - 1, used_later = needed_later >> p->d & 1;
-        next_paired = k < MAX_PAIRED && !last && !next_paired && can_pair(p, p + 1) &&
-                      (p->d == p[1].d || !used_later);
-        if (k < MAX_PAIRED) j->paired[k] = next_paired;
-        needed_later = needed;
-        needed &= ~((uint64_t)1 << p->d);
-        needed |= (uint64_t)1 << p->a | (uint64_t)1 << p->b | (uint64_t)1 << p->c;
+        needed[k] = later;
+        later &= ~bit(p->d);
+        later |= bit(p->a) | bit(p->b) | bit(p->c);
     }
 }
 
-/* Stack that register k takes for each element of a block; 0: one vector, whatever the
- * block. */
-static int64_t stack_per_element(const job *j, int k)
+/* Whether the `n` instructions at `p` leave nothing that is needed but what the last one and number
+ * `kept` write; *keep: that is needed. */
+static bool leaves_nothing(const ebm_instr *p, int n, int kept, uint64_t needed, bool *keep)
+{
+    uint64_t later = bit(p[n - 1].d);
+    *keep = false;
+    for (int k = n - 2; k >= 0; k--) {
+        bool left = needed & ~later & bit(p[k].d);
+        if (left && k != kept) return false;
+        if (left) *keep = true;
+        later |= bit(p[k].d);
+    }
+    return true;
+}
+
+static bool is_one(const ebm_region *r, int reg)
+{
+    int k = reg - r->n_in;
+    return k >= 0 && k < r->n_const && r->constant[k] == 1;
+}
+
+/* The five instructions of a swish and its slope. */
+static bool is_swish(const ebm_region *r, const ebm_instr *p)
+{
+    static const uint16_t ops[] = {EBM_OP_sigmoid, EBM_OP_mul, EBM_OP_sub, EBM_OP_mul,
+                                   EBM_OP_add};
+    for (int k = 0; k < 5; k++)
+        if (p[k].op != ops[k] || p[k].dtype != EBM_F32) return false;
+    return p[0].d != p[0].a && p[1].a == p[0].a && p[1].b == p[0].d && is_one(r, p[2].a) &&
+           p[2].b == p[0].d && p[3].a == p[1].d && p[3].b == p[2].d && p[4].a == p[0].d &&
+           p[4].b == p[3].d && p[1].d != p[0].d && p[2].d != p[0].d && p[2].d != p[1].d &&
+           p[3].d != p[0].d;
+}
+
+/* Instruction k and what follows it as a swish with its slope, after a sum, before a product; returns
+ * how many instructions that takes, 0 for none. */
+static int take_swish(const ebm_region *r, int k, const uint64_t *needed, pass *s)
+{
+    const ebm_instr *p = &r->instr[k];
+    int left = r->n_instr - k, sum = p->op == EBM_OP_add && p->dtype == EBM_F32, n = sum + 5;
+    if (left < n || !is_swish(r, p + sum) || (sum && p[1].a != p->d)) return 0;
+    uint64_t written = 0;
+    for (int i = 0; i < n; i++) written |= bit(p[i].d);
+    const ebm_instr *q = &p[n], *last = &p[n - 1];
+    bool keep, right = left > n && q->b == last->d;
+    *s = (pass){.a = p->a, .b = sum ? p->b : p->a, .c = p->a, .d = p[sum + 1].d};
+    if (left > n && q->op == EBM_OP_mul && q->dtype == EBM_F32 && (q->a == last->d) != right &&
+        !(written & bit(right ? q->a : q->b)) &&
+        leaves_nothing(p, n + 1, sum + 1, needed[k + n], &keep)) {
+        s->c = right ? q->a : q->b;
+        s->e = q->d;
+        if (!keep) s->d = s->e;
+        s->run = swish_of(sum, keep, true);
+        return n + 1;
+    }
+    if (!leaves_nothing(p, n, sum + 1, needed[k + n - 1], &keep)) return 0;
+    s->e = last->d;
+    if (!keep) s->d = s->e;
+    s->run = swish_of(sum, keep, false);
+    return n;
+}
+
+static int take_pair(const ebm_region *r, int k, const uint64_t *needed, pass *s)
+{
+    const ebm_instr *p = &r->instr[k], *q = p + 1;
+    if (k + 1 >= r->n_instr || p->dtype != EBM_F32 || q->dtype != EBM_F32) return 0;
+    bool keep, right = q->b == p->d;
+    if (pair_index(p->op) < 0 || pair_index(q->op) < 0 || (q->a == p->d) == right ||
+        !leaves_nothing(p, 2, -1, needed[k + 1], &keep))
+        return 0;
+    *s = (pass){pair_of(p->op, q->op, right), q->d, q->d, p->a, p->b, right ? q->a : q->b};
+    return 2;
+}
+
+/* Instructions become passes, as many at a time as there is a loop for. */
+static void make_passes(job *j)
 {
     const ebm_region *r = j->region;
-    if (k >= r->n_in) return k < r->n_in + r->n_const ? 0 : j->size[k];
-    return j->in[k].how == SPLAT ? 0 : j->in[k].how == TILED ? 2 * j->size[k] : j->size[k];
+    uint64_t needed[MAX_INSTR];
+    find_needed(r, needed);
+    j->n_pass = 0;
+    for (int k = 0, n = 0; k < r->n_instr; k += n) {
+        const ebm_instr *p = &r->instr[k];
+        pass *s = &j->pass[j->n_pass++];
+        if ((n = take_swish(r, k, needed, s)) > 0 || (n = take_pair(r, k, needed, s)) > 0)
+            continue;
+        *s = (pass){loop_of(r, p), p->d, p->d, p->a, p->b, p->c};
+        n = 1;
+    }
 }
 
-/* The largest block whose registers fit the stack, and their places.  At worst, 64 tiles of
- * f64, it is BLOCK_STEP elements. */
+/* Where register k is while whole blocks run: one vector, for all elements; in user memory; on the
+ * stack; or nowhere, if no pass wants it. */
+typedef enum storage { NOWHERE, VECTOR, USER_MEMORY, ON_STACK } storage;
+
+static storage storage_of(const job *j, int k)
+{
+    const ebm_region *r = j->region;
+    if (k < r->n_in)
+        return j->in[k].how == SPLAT      ? VECTOR
+               : j->in[k].how == IN_PLACE ? USER_MEMORY
+                                          : ON_STACK;
+    if (k < r->n_in + r->n_const) return VECTOR;
+    for (int i = 0; i < r->n_out; i++)
+        if (r->out_reg[i] == k) return j->direct[i] ? USER_MEMORY : ON_STACK;
+    for (int i = 0; i < j->n_pass; i++)
+        if (j->pass[i].d == k || j->pass[i].e == k) return ON_STACK;
+    return NOWHERE;
+}
+
+static int64_t common_multiple(int64_t a, int64_t b)
+{
+    int64_t x = a, y = b;
+    while (y) {
+        int64_t rest = x % y;
+        x = y;
+        y = rest;
+    }
+    return a / x * b;
+}
+
+/* The largest block of which what is read again fits the first cache, and the places of registers.
+ * If it can it has whole periods, so that tiles are read from their beginning, where vectors do not
+ * straddle cache lines. */
 static void place_registers(job *j)
 {
+    storage at[EBM_REGION_MAX_REG];
     const int n_reg = j->region->n_reg;
-    int64_t fixed = 0, each = 0, at = 0;
+    int64_t each = 0, multiple = GROUP, place = 0;
     for (int k = 0; k < n_reg; k++) {
-        int64_t bytes = stack_per_element(j, k);
-        each += bytes;
-        fixed += bytes ? 0 : SPLAT_BYTES;
+        at[k] = storage_of(j, k);
+        if (at[k] == ON_STACK || (at[k] == USER_MEMORY && j->n_pass > 1)) each += j->size[k];
+        if (k < j->region->n_in && j->in[k].how == TILED && multiple <= BLOCK)
+            multiple = common_multiple(multiple, j->in[k].period);
     }
-    int64_t fits = each ? (STACK_BYTES - fixed) / each / BLOCK_STEP * BLOCK_STEP : BLOCK;
-    j->block = fits < BLOCK ? fits : BLOCK;
+    j->block = j->chunk;
+    if (each) {
+        int64_t fits = BLOCK_BYTES / each / BLOCK_STEP * BLOCK_STEP;
+        j->block = fits > BLOCK ? BLOCK : fits < BLOCK_STEP ? BLOCK_STEP : fits;
+        if (multiple <= j->block) j->block = j->block / multiple * multiple;
+    }
     for (int k = 0; k < n_reg; k++) {
-        int64_t bytes = stack_per_element(j, k);
-        j->place[k] = (int32_t)at;
-        at += bytes ? bytes * j->block : SPLAT_BYTES;
+        bool tiled = k < j->region->n_in && j->in[k].how == TILED;
+        int64_t n = at[k] == ON_STACK ? j->block + (tiled ? j->in[k].period : 0) : GROUP;
+        j->place[k] = (int32_t)place;
+        if (at[k] != NOWHERE)
+            place += at[k] == VECTOR ? SPLAT_BYTES : round_up(n * j->size[k], SPLAT_BYTES);
     }
-    for (int k = 0; k < j->region->n_in; k++)
-        if (j->in[k].how == TILED && j->in[k].period > j->block) j->in[k].how = GATHERED;
 }
 
 /* A task has enough to do to be worth handing out: about 2^16 instructions on elements. */
 static int64_t chunk_of(int32_t n_instr)
 {
     int64_t chunk = ((int64_t)1 << 16) / (n_instr + 1);
-    return chunk < 2048 ? 2048 : chunk > 16384 ? 16384 : round_up(chunk, BLOCK);
+    return chunk < 2048 ? 2048 : chunk > 16384 ? 16384 : round_up(chunk, BLOCK_STEP);
 }
 
 static ebm_status run_region(const ebm_kernel_args *args, const ebm_region *region)
@@ -486,12 +620,19 @@ static ebm_status run_region(const ebm_kernel_args *args, const ebm_region *regi
     if (j.n == 0) return EBM_OK;
     for (int k = 0; k < region->n_reg; k++)
         j.size[k] = (int32_t)ebm_dtype_size((ebm_dtype)region->reg_dtype[k]);
-    for (int k = 0; k < region->n_in; k++) read_source(&j.in[k], &args->in[k], j.size[k]);
-    keep_returned_inputs(&j);
-    place_registers(&j);
-    for (int k = 0; k < region->n_out; k++) j.direct[k] = may_write_in_place(&j, k);
-    pair_instructions(&j);
+    int64_t room = TILE_BYTES;
+    for (int k = 0; k < region->n_in; k++)
+        read_source(&j.in[k], &args->in[k], j.size[k], &room);
     j.chunk = chunk_of(region->n_instr);
+    if (region->n_instr == 0 && region->n_in == 1 && region->n_out == 1) {
+        ebm_parallel((j.n + j.chunk - 1) / j.chunk, copy_task, &j);
+        return EBM_OK;
+    }
+    keep_returned_inputs(&j);
+    for (int k = 0; k < region->n_out; k++) j.direct[k] = may_write_in_place(&j, k);
+    make_passes(&j);
+    place_registers(&j);
+    j.chunk = round_up(j.chunk, j.block);
     ebm_parallel((j.n + j.chunk - 1) / j.chunk, run_task, &j);
     return EBM_OK;
 }

@@ -15,7 +15,7 @@ enum { GROUP = 2 * EBM_LANES };
 /* d[i] = op(a[i * sa], ...) for i < n, a multiple of GROUP.  A step is 1, or 0 for one vector
  * that is read over and over. */
 typedef struct operands {
-    void *d;
+    void *d, *e; /* e: the second result of the loops that have two */
     const void *a, *b, *c;
     int64_t sa, sb, sc, n;
 } operands;
@@ -382,6 +382,50 @@ static loop pair_of(int first, int second, bool right)
      {first##_then_mul, first##_then_mul}}
     static const loop pairs[3][3][2] = {PAIR_ROW(add), PAIR_ROW(sub), PAIR_ROW(mul)};
     return pairs[pair_index(first)][pair_index(second)][right];
+}
+
+/* ---- swish with its slope ---------------------------------------------------------------- */
+
+/* As ebm_swish spells it: s = sigmoid(x), d = x s, e = s + d (1 - s), each step rounded, so the bits
+ * are those of the instructions alone.  Of a sum x = a + b, with d kept, and e times c, or not. */
+EBM_INLINE void swish_with_slope(const operands *o, bool of_sum, bool keep, bool times)
+{
+    const float *a = o->a, *b = o->b, *c = o->c;
+    float *d = o->d, *e = o->e;
+    const int64_t n = o->n, lanes = EBM_LANES;
+    const int64_t sa = o->sa * lanes, sb = o->sb * lanes, sc = o->sc * lanes;
+    for (int64_t i = 0; i < n; i += lanes, a += sa, b += sb, c += sc) {
+        ebm_vf32 x = ebm__load_f32(a);
+        if (of_sum) x = x + ebm__load_f32(b);
+        ebm_vf32 s = ebm__sigmoid_f32(x), y = x * s;
+        ebm_vf32 slope = s + y * (1.0f - s);
+        if (times) slope = slope * ebm__load_f32(c);
+        if (keep) ebm__store_f32(d + i, y);
+        ebm__store_f32(e + i, slope);
+    }
+}
+
+#define SWISH(name, of_sum, keep, times)               \
+    static void name(const operands *o)                \
+    {                                                  \
+        swish_with_slope(o, of_sum, keep, times);      \
+    }
+SWISH(swish_slope, 0, 0, 0)
+SWISH(swish_slope_times, 0, 0, 1)
+SWISH(swish_both, 0, 1, 0)
+SWISH(swish_both_times, 0, 1, 1)
+SWISH(swish_of_sum_slope, 1, 0, 0)
+SWISH(swish_of_sum_slope_times, 1, 0, 1)
+SWISH(swish_of_sum_both, 1, 1, 0)
+SWISH(swish_of_sum_both_times, 1, 1, 1)
+
+static loop swish_of(bool of_sum, bool keep, bool times)
+{
+    static const loop loops[2][2][2] = {{{swish_slope, swish_slope_times},
+                                         {swish_both, swish_both_times}},
+                                        {{swish_of_sum_slope, swish_of_sum_slope_times},
+                                         {swish_of_sum_both, swish_of_sum_both_times}}};
+    return loops[of_sum][keep][times];
 }
 
 #endif

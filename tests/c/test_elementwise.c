@@ -374,7 +374,7 @@ static const function_case functions[] = {
     {EBM_OP_log, log, 0.9},
     {EBM_OP_log1p, log1p, 1.5},
     {EBM_OP_tanh, tanh, 2.7},
-    {EBM_OP_sigmoid, sigmoid_of, 2.5},
+    {EBM_OP_sigmoid, sigmoid_of, 2.6},
     {EBM_OP_softplus, softplus_of, 2.5},
     {EBM_OP_sin, sin, 1.7},
     {EBM_OP_cos, cos, 3.6},
@@ -751,6 +751,128 @@ TEST(elementwise_random_regions_of_many_tasks)
     check_random_regions(EBM_DIMS(100003), 6, 8);
     check_random_regions(EBM_DIMS(170, 30, 9), 6, 9);
     check_random_regions(EBM_DIMS(20, 1024), 6, 10);
+}
+
+/* ---- several instructions in one pass ----------------------------------------------------- */
+
+enum { PASS_IN = 3, PASS_CONST = 3, PASS_REG = 13, PASS_ROWS = 9, PASS_COLUMNS = 100 };
+enum { PASS_N = PASS_ROWS * PASS_COLUMNS };
+
+/* A program over f32 of phrases that have a loop of their own, some of them spoilt, and what each
+ * register holds if its instructions run alone. */
+typedef struct pass_case {
+    ebm_region region;
+    ebm_instr instr[MAX_INSTR];
+    float reg[PASS_REG][PASS_N], out[3][PASS_N];
+    float in[PASS_IN][PASS_N];
+} pass_case;
+
+static int pass_result(uint64_t *seed)
+{
+    return PASS_IN + PASS_CONST + (int)test_below(seed, PASS_REG - PASS_IN - PASS_CONST);
+}
+
+static int pass_operand(uint64_t *seed)
+{
+    return test_below(seed, 3) ? pass_result(seed) : (int)test_below(seed, PASS_IN + PASS_CONST);
+}
+
+static void add_pass_instr(pass_case *r, ebm_op op, int d, int a, int b)
+{
+    r->instr[r->region.n_instr++] = (ebm_instr){.op = (uint16_t)op,
+                                                .dtype = EBM_F32,
+                                                .d = (uint8_t)d,
+                                                .a = (uint8_t)a,
+                                                .b = (uint8_t)b,
+                                                .c = (uint8_t)a};
+}
+
+/* [add] sigmoid mul sub mul add [mul], mostly with the registers that make a swish. */
+static void add_swish(pass_case *r, uint64_t *seed)
+{
+    int x = pass_operand(seed), s = pass_result(seed), y = pass_result(seed);
+    int rest = pass_result(seed), t = test_below(seed, 2) ? y : pass_result(seed);
+    int d = test_below(seed, 2) ? t : pass_result(seed);
+    int one = PASS_IN + (test_below(seed, 8) == 0);
+    if (test_below(seed, 2)) {
+        int sum = pass_result(seed);
+        add_pass_instr(r, EBM_OP_add, sum, x, pass_operand(seed));
+        x = sum;
+    }
+    add_pass_instr(r, EBM_OP_sigmoid, s, x, x);
+    add_pass_instr(r, EBM_OP_mul, y, x, s);
+    add_pass_instr(r, EBM_OP_sub, rest, one, s);
+    add_pass_instr(r, EBM_OP_mul, t, y, rest);
+    add_pass_instr(r, EBM_OP_add, d, s, t);
+    if (test_below(seed, 2)) {
+        int c = pass_operand(seed);
+        bool swap = test_below(seed, 2);
+        add_pass_instr(r, EBM_OP_mul, pass_result(seed), swap ? c : d, swap ? d : c);
+    }
+}
+
+static void make_pass_case(pass_case *r, uint64_t *seed)
+{
+    static const double constants[PASS_CONST] = {1, 0.25, 0};
+    static const ebm_op simple[] = {EBM_OP_add, EBM_OP_sub, EBM_OP_mul, EBM_OP_maximum};
+    r->region = (ebm_region){.n_in = PASS_IN, .n_const = PASS_CONST, .n_out = 3};
+    r->region.n_reg = PASS_REG;
+    r->region.instr = r->instr;
+    for (int k = 0; k < PASS_CONST; k++) r->region.constant[k] = constants[k];
+    for (int k = PASS_IN + PASS_CONST; k < PASS_REG; k++)
+        add_pass_instr(r, EBM_OP_mul, k, (int)test_below(seed, PASS_IN), PASS_IN + 1);
+    while (r->region.n_instr < MAX_INSTR - 8) {
+        if (test_below(seed, 2)) add_swish(r, seed);
+        for (int k = (int)test_below(seed, 4); k > 0 && r->region.n_instr < MAX_INSTR - 8; k--)
+            add_pass_instr(r, simple[test_below(seed, 4)], pass_result(seed),
+                           pass_operand(seed), pass_operand(seed));
+    }
+    for (int k = 0; k < 3; k++) r->region.out_reg[k] = (uint8_t)pass_result(seed);
+    for (int k = 0; k < PASS_IN; k++)
+        for (int i = 0; i < PASS_N; i++) r->in[k][i] = (float)random_element(seed, EBM_F32);
+}
+
+/* The second input is one row for all, the third a number. */
+static void check_pass_case(void *context)
+{
+    pass_case *r = context;
+    ebm_shape shape = EBM_DIMS(PASS_ROWS, PASS_COLUMNS);
+    ebm_view in[PASS_IN], out[3];
+    for (int k = 0; k < PASS_IN; k++) in[k] = ebm_view_of(r->in[k], EBM_F32, &shape);
+    in[1].stride[0] = in[2].stride[0] = in[2].stride[1] = 0;
+    for (int k = 0; k < 3; k++) out[k] = ebm_view_of(r->out[k], EBM_F32, &shape);
+    for (int i = 0; i < PASS_N; i++) {
+        for (int k = 0; k < PASS_IN; k++) r->reg[k][i] = r->in[k][offset_of(&in[k], i)];
+        for (int k = 0; k < PASS_CONST; k++)
+            r->reg[PASS_IN + k][i] = (float)r->region.constant[k];
+    }
+    for (int k = 0; k < r->region.n_instr; k++) {
+        const ebm_instr *p = &r->instr[k];
+        ebm_view operand[2] = {view_1d(r->reg[p->a], EBM_F32, PASS_N),
+                               view_1d(r->reg[p->b], EBM_F32, PASS_N)};
+        ebm_view result = view_1d(r->reg[p->d], EBM_F32, PASS_N);
+        run_op((ebm_op)p->op, operand, ebm_op_get((ebm_op)p->op)->n_in, &result);
+    }
+    ebm_kernel_args args = {.op = EBM_OP_REGION, .n_in = PASS_IN, .n_out = 3, .in = in, .out = out};
+    args.region = &r->region;
+    CHECK_OK(ebm_device_cpu()->run(ebm_device_cpu(), &args));
+    for (int k = 0; k < 3; k++)
+        for (int i = 0; i < PASS_N; i++) {
+            float got = r->out[k][i], want = r->reg[r->region.out_reg[k]][i];
+            if (!same((double)got, (double)want))
+                test_fail(__FILE__, __LINE__, "on %s: output %d, element %d: got %a, not %a",
+                          ebm_cpu_isa(), k, i, (double)got, (double)want);
+        }
+}
+
+TEST(elementwise_passes_have_the_bits_of_instructions)
+{
+    static pass_case r;
+    uint64_t seed = 11;
+    for (int k = 0; k < 300; k++) {
+        make_pass_case(&r, &seed);
+        for_each_isa(check_pass_case, &r);
+    }
 }
 
 /* Registers up to the limit, all of f64 and all inputs tiled: the smallest blocks there are. */

@@ -134,7 +134,7 @@ ebm_ref ebm_softmax(ebm_graph *g, ebm_ref x, int axis)
     int64_t mask = bit_of_axis(g, x, axis);
     ebm_ref top = ebm_stop(g, ebm_max(g, x, mask, true));
     ebm_ref e = ebm_exp(g, ebm_sub(g, x, top));
-    return ebm_div(g, e, ebm_sum(g, e, mask, true));
+    return ebm_mul(g, e, ebm_recip(g, ebm_sum(g, e, mask, true)));
 }
 
 /* ---- products and scans ------------------------------------------------------------------------ */
@@ -210,31 +210,41 @@ ebm_ref ebm_variance(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims)
     return ebm_mean(g, ebm_square(g, ebm_sub(g, x, ebm_mean(g, x, axes, true))), axes, keepdims);
 }
 
+/* x without its mean over the axes, and 1 / its deviation, which is divided once a group and not once
+ * an element.  The product, not the square, since its derivative needs no other array. */
+static ebm_ref centre(ebm_graph *g, ebm_ref x, int64_t axes, double epsilon, ebm_ref *inverse)
+{
+    ebm_ref centred = ebm_sub(g, x, ebm_mean(g, x, axes, true));
+    ebm_ref variance = ebm_mean(g, ebm_mul(g, centred, centred), axes, true);
+    *inverse = ebm_recip(g, ebm_sqrt(g, ebm_shift(g, variance, epsilon)));
+    return centred;
+}
+
 ebm_ref ebm_standardize(ebm_graph *g, ebm_ref x, int64_t axes, double epsilon)
 {
     if (!(epsilon >= 0))
         return ebm_graph_fail(g, EBM_VALUE, "standardize: epsilon: got %g, expected at least 0",
                               epsilon);
-    ebm_ref centred = ebm_sub(g, x, ebm_mean(g, x, axes, true));
-    ebm_ref variance = ebm_mean(g, ebm_square(g, centred), axes, true);
-    return ebm_div(g, centred, ebm_sqrt(g, ebm_shift(g, variance, epsilon)));
+    ebm_ref inverse, centred = centre(g, x, axes, epsilon, &inverse);
+    return ebm_mul(g, centred, inverse);
 }
 
-/* x times gain plus bias, which must be one number for each channel. */
-static ebm_ref affine(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias)
+/* Whether gain and bias are one number for each channel of x. */
+static bool fit_channels(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias)
 {
-    if (x <= EBM_POISON || gain <= EBM_POISON || bias <= EBM_POISON) return EBM_POISON;
+    if (x <= EBM_POISON || gain <= EBM_POISON || bias <= EBM_POISON) return false;
     ebm_shape shape = ebm_ref_shape(g, x),
               own[] = {ebm_ref_shape(g, gain), ebm_ref_shape(g, bias)};
     ebm_shape channels = EBM_DIMS(shape.rank > 0 ? shape.dim[shape.rank - 1] : 0);
     for (int i = 0; i < 2; i++) {
         char got[128], expected[128];
         if (ebm_shape_equal(&own[i], &channels)) continue;
-        return ebm_graph_fail(g, EBM_SHAPE, "%s: got %s, expected %s", i ? "bias" : "gain",
-                              ebm_shape_text(&own[i], got, sizeof got),
-                              ebm_shape_text(&channels, expected, sizeof expected));
+        ebm_graph_fail(g, EBM_SHAPE, "%s: got %s, expected %s", i ? "bias" : "gain",
+                       ebm_shape_text(&own[i], got, sizeof got),
+                       ebm_shape_text(&channels, expected, sizeof expected));
+        return false;
     }
-    return ebm_add(g, ebm_mul(g, x, gain), bias);
+    return true;
 }
 
 ebm_ref ebm_batch_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, double epsilon)
@@ -244,15 +254,20 @@ ebm_ref ebm_batch_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, doub
     if (rank < 2)
         return ebm_graph_fail(g, EBM_SHAPE, "batch_norm: rank: got %d, expected at least 2",
                               rank);
+    if (!fit_channels(g, x, gain, bias)) return EBM_POISON;
     int64_t all_but_last = (INT64_C(1) << (rank - 1)) - 1;
-    return affine(g, ebm_standardize(g, x, all_but_last, epsilon), gain, bias);
+    ebm_ref inverse, centred = centre(g, x, all_but_last, epsilon, &inverse);
+    return ebm_add(g, ebm_mul(g, centred, ebm_mul(g, inverse, gain)), bias);
 }
 
 ebm_ref ebm_layer_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, double epsilon)
 {
-    return affine(g, ebm_standardize(g, x, bit_of_axis(g, x, -1), epsilon), gain, bias);
+    ebm_ref y = ebm_standardize(g, x, bit_of_axis(g, x, -1), epsilon);
+    if (!fit_channels(g, y, gain, bias)) return EBM_POISON;
+    return ebm_add(g, ebm_mul(g, y, gain), bias);
 }
 
+/* As (N, places, groups, channels of a group), where gain and bias are (groups, channels). */
 ebm_ref ebm_group_norm(ebm_graph *g, ebm_ref x, int64_t groups, ebm_ref gain, ebm_ref bias,
                        double epsilon)
 {
@@ -262,13 +277,18 @@ ebm_ref ebm_group_norm(ebm_graph *g, ebm_ref x, int64_t groups, ebm_ref gain, eb
     if (last < 1 || groups < 1 || shape.dim[last] % groups)
         return ebm_graph_fail(g, EBM_SHAPE, "group_norm: %lld groups do not divide the channels",
                               (long long)groups);
+    if (!fit_channels(g, x, gain, bias)) return EBM_POISON;
     split.dim[0] = shape.dim[0];
     split.dim[1] = 1;
     for (int32_t i = 1; i < last; i++) split.dim[1] *= shape.dim[i];
     split.dim[2] = groups;
     split.dim[3] = shape.dim[last] / groups;
-    ebm_ref y = ebm_standardize(g, ebm_reshape(g, x, &split), 1 << 1 | 1 << 3, epsilon);
-    return affine(g, ebm_reshape(g, y, &shape), gain, bias);
+    ebm_shape channels = EBM_DIMS(split.dim[2], split.dim[3]);
+    ebm_ref inverse,
+        centred = centre(g, ebm_reshape(g, x, &split), 1 << 1 | 1 << 3, epsilon, &inverse);
+    ebm_ref scale = ebm_mul(g, inverse, ebm_reshape(g, gain, &channels));
+    ebm_ref y = ebm_add(g, ebm_mul(g, centred, scale), ebm_reshape(g, bias, &channels));
+    return ebm_reshape(g, y, &shape);
 }
 
 ebm_ref ebm_instance_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, double epsilon)
@@ -284,7 +304,8 @@ ebm_ref ebm_instance_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, d
 ebm_ref ebm_rms_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, double epsilon)
 {
     ebm_ref square = ebm_mean(g, ebm_square(g, x), bit_of_axis(g, x, -1), true);
-    return ebm_mul(g, ebm_div(g, x, ebm_sqrt(g, ebm_shift(g, square, epsilon))), gain);
+    ebm_ref inverse = ebm_recip(g, ebm_sqrt(g, ebm_shift(g, square, epsilon)));
+    return ebm_mul(g, ebm_mul(g, x, inverse), gain);
 }
 
 /* w (..., O) as a matrix (I, O). */
@@ -348,7 +369,7 @@ ebm_ref ebm_spectral_norm(ebm_graph *g, ebm_ref w, ebm_ref u)
     ebm_ref column = ebm_stop(g, as_column(g, matrix, u));
     ebm_ref v = unit(g, ebm_matmul(g, ebm_stop(g, matrix), column));
     ebm_ref sigma = ebm_sum_all(g, ebm_mul(g, v, ebm_matmul(g, matrix, column)));
-    return ebm_div(g, w, sigma);
+    return ebm_mul(g, w, ebm_recip(g, sigma));
 }
 
 /* ---- attention, dense, dropout ----------------------------------------------------------------- */

@@ -210,13 +210,19 @@ ebm_ref ebm_variance(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims)
     return ebm_mean(g, ebm_square(g, ebm_sub(g, x, ebm_mean(g, x, axes, true))), axes, keepdims);
 }
 
-/* x without its mean over the axes, and 1 / its deviation, which is divided once a group and not once
- * an element.  The product, not the square, since its derivative needs no other array. */
+/* Divided once a group and not once an element. */
+static ebm_ref inverse_root(ebm_graph *g, ebm_ref variance, double epsilon)
+{
+    return ebm_recip(g, ebm_sqrt(g, ebm_shift(g, variance, epsilon)));
+}
+
+/* x without its mean over the axes, and 1 / its deviation.  A product, not a square, since its
+ * derivative needs no other array. */
 static ebm_ref centre(ebm_graph *g, ebm_ref x, int64_t axes, double epsilon, ebm_ref *inverse)
 {
     ebm_ref centred = ebm_sub(g, x, ebm_mean(g, x, axes, true));
     ebm_ref variance = ebm_mean(g, ebm_mul(g, centred, centred), axes, true);
-    *inverse = ebm_recip(g, ebm_sqrt(g, ebm_shift(g, variance, epsilon)));
+    *inverse = inverse_root(g, variance, epsilon);
     return centred;
 }
 
@@ -267,28 +273,34 @@ ebm_ref ebm_layer_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, doub
     return ebm_add(g, ebm_mul(g, y, gain), bias);
 }
 
-/* As (N, places, groups, channels of a group), where gain and bias are (groups, channels). */
+/* The means of the channels' means, (N, groups, 1). */
+static ebm_ref group_mean(ebm_graph *g, ebm_ref x, int64_t places, const ebm_shape *groups)
+{
+    return ebm_mean(g, ebm_reshape(g, ebm_mean(g, x, places, true), groups), 1 << 2, true);
+}
+
+/* What is done to elements has the shape of x, so that it is one with what stands beside the norm;
+ * groups are seen only where there is one number a channel. */
 ebm_ref ebm_group_norm(ebm_graph *g, ebm_ref x, int64_t groups, ebm_ref gain, ebm_ref bias,
                        double epsilon)
 {
     if (x <= EBM_POISON) return EBM_POISON;
-    ebm_shape shape = ebm_ref_shape(g, x), split = {.rank = 4};
+    ebm_shape shape = ebm_ref_shape(g, x), row = shape;
     int32_t last = shape.rank - 1;
     if (last < 1 || groups < 1 || shape.dim[last] % groups)
         return ebm_graph_fail(g, EBM_SHAPE, "group_norm: %lld groups do not divide the channels",
                               (long long)groups);
     if (!fit_channels(g, x, gain, bias)) return EBM_POISON;
-    split.dim[0] = shape.dim[0];
-    split.dim[1] = 1;
-    for (int32_t i = 1; i < last; i++) split.dim[1] *= shape.dim[i];
-    split.dim[2] = groups;
-    split.dim[3] = shape.dim[last] / groups;
-    ebm_shape channels = EBM_DIMS(split.dim[2], split.dim[3]);
-    ebm_ref inverse,
-        centred = centre(g, ebm_reshape(g, x, &split), 1 << 1 | 1 << 3, epsilon, &inverse);
-    ebm_ref scale = ebm_mul(g, inverse, ebm_reshape(g, gain, &channels));
-    ebm_ref y = ebm_add(g, ebm_mul(g, centred, scale), ebm_reshape(g, bias, &channels));
-    return ebm_reshape(g, y, &shape);
+    ebm_shape split = EBM_DIMS(shape.dim[0], groups, shape.dim[last] / groups);
+    ebm_shape channels = EBM_DIMS(split.dim[1], split.dim[2]);
+    int64_t places = (INT64_C(1) << last) - 2;
+    for (int32_t i = 1; i < last; i++) row.dim[i] = 1;
+    ebm_ref mean = ebm_broadcast_to(g, group_mean(g, x, places, &split), &split);
+    ebm_ref centred = ebm_sub(g, x, ebm_reshape(g, mean, &row));
+    ebm_ref variance = group_mean(g, ebm_mul(g, centred, centred), places, &split);
+    ebm_ref scale = ebm_mul(g, inverse_root(g, variance, epsilon),
+                            ebm_reshape(g, gain, &channels));
+    return ebm_add(g, ebm_mul(g, centred, ebm_reshape(g, scale, &row)), bias);
 }
 
 ebm_ref ebm_instance_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, double epsilon)
@@ -303,9 +315,8 @@ ebm_ref ebm_instance_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, ebm_ref bias, d
 
 ebm_ref ebm_rms_norm(ebm_graph *g, ebm_ref x, ebm_ref gain, double epsilon)
 {
-    ebm_ref square = ebm_mean(g, ebm_square(g, x), bit_of_axis(g, x, -1), true);
-    ebm_ref inverse = ebm_recip(g, ebm_sqrt(g, ebm_shift(g, square, epsilon)));
-    return ebm_mul(g, ebm_mul(g, x, inverse), gain);
+    ebm_ref square = ebm_mean(g, ebm_mul(g, x, x), bit_of_axis(g, x, -1), true);
+    return ebm_mul(g, ebm_mul(g, x, inverse_root(g, square, epsilon)), gain);
 }
 
 /* w (..., O) as a matrix (I, O). */

@@ -29,6 +29,7 @@ enum {
     TAPS = 16,           /* taps of a slice of a sum, at most */
     TERMS_BYTES = 1024,  /* of a packed column of B; TERMS <= BLOCK */
     FEW_ROWS = 32,       /* columns: not worth packing B */
+    HELD_POINTERS = 10,  /* of a tile, in registers */
     LINE_BYTES = 64,     /* of a cache */
     FAR_BYTES = 1 << 18, /* of a packed operand that no cache nearby will hold */
     DOT_TILE = 8,
@@ -108,7 +109,8 @@ static void cut_to(job *work, int64_t rows, int64_t columns)
 }
 
 /* Tasks of up to `rows` rows; smaller while there are too few and each has enough to do.
- * Narrow tasks pack, or at least read, the same rows more often. */
+ * Narrow tasks read the same rows more often, low ones pack the same columns again: those of a
+ * packed B are cut last, since the rows of one task are mostly read by the same thread next. */
 static void cut(job *work, int64_t rows, int64_t least_columns)
 {
     enum { LEAST_ROWS = 64 };
@@ -116,9 +118,10 @@ static void cut(job *work, int64_t rows, int64_t least_columns)
         cut_to(work, rows, columns);
         int64_t tasks = n_tasks(work);
         if (tasks >= ENOUGH_TASKS || work->flops < 2 * SERIAL_FLOPS * (double)tasks) return;
-        if (columns > least_columns)
+        bool low = rows <= LEAST_ROWS || work->all_rows <= LEAST_ROWS;
+        if (columns > least_columns && (low || !work->product->packed))
             columns /= 2;
-        else if (rows > LEAST_ROWS)
+        else if (!low)
             rows /= 2;
         else
             return;

@@ -37,7 +37,7 @@ enum {
     ENOUGH_TASKS = 16
 };
 
-#define SERIAL_FLOPS 1e6 /* less is not worth waking a thread */
+#define SERIAL_WORK 1e6 /* less is not worth waking a thread */
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #if defined(__clang__)
@@ -67,7 +67,7 @@ static inline int64_t ceil_div(int64_t a, int64_t b)
 typedef struct job {
     const ebm__dense_product *product;
     int64_t all_rows, ranges, rows, chunks, columns, parts, pixels;
-    double flops;
+    double work;
     void *partial; /* columns with parts > 1: [batch][parts][rows][columns] */
 } job;
 
@@ -117,7 +117,7 @@ static void cut(job *work, int64_t rows, int64_t least_columns)
     for (int64_t columns = BLOCK_COLUMNS;;) {
         cut_to(work, rows, columns);
         int64_t tasks = n_tasks(work);
-        if (tasks >= ENOUGH_TASKS || work->flops < 2 * SERIAL_FLOPS * (double)tasks) return;
+        if (tasks >= ENOUGH_TASKS || work->work < 2 * SERIAL_WORK * (double)tasks) return;
         bool low = rows <= LEAST_ROWS || work->all_rows <= LEAST_ROWS;
         if (columns > least_columns && (low || !work->product->packed))
             columns /= 2;
@@ -128,10 +128,15 @@ static void cut(job *work, int64_t rows, int64_t least_columns)
     }
 }
 
-static double flops_of(const ebm__dense_product *p)
+/* Operations, and what it costs to bring operands and result, in operations: with a few columns
+ * or terms a product waits for memory. */
+static double work_of(const ebm__dense_product *p)
 {
-    return 2.0 * (double)p->batch * (double)ebm__dense_pixels(&p->x) *
-           (double)ebm__dense_taps(&p->x) * (double)p->x.depth * (double)p->columns;
+    const double element = 16;
+    double pixels = (double)ebm__dense_pixels(&p->x), depth = (double)p->x.depth;
+    double terms = (double)ebm__dense_taps(&p->x) * depth, columns = (double)p->columns;
+    double elements = pixels * (depth + columns) + terms * columns;
+    return (double)p->batch * (2 * pixels * terms * columns + element * elements);
 }
 
 /* Tasks begin at even rows: dot tiles sum even and odd rows in different orders, and a row's bits
@@ -139,7 +144,7 @@ static double flops_of(const ebm__dense_product *p)
 static job cut_rows(const ebm__dense_product *p)
 {
     job work = {.product = p, .all_rows = ebm__dense_pixels(&p->x), .parts = 1};
-    work.flops = flops_of(p);
+    work.work = work_of(p);
     cut(&work, BLOCK, 32);
     work.rows += work.rows % 2;
     work.ranges = ceil_div(work.all_rows, work.rows);
@@ -153,7 +158,7 @@ static job cut_columns(const ebm__dense_product *p)
     enum { LEAST_PIXELS = 1024 };
     int64_t pixels = ebm__dense_pixels(&p->x), block = min(BLOCK_ROWS, (TAPS - 1) * p->x.depth);
     job work = {.product = p, .all_rows = ebm__dense_taps(&p->x) * p->x.depth, .parts = 1};
-    work.flops = flops_of(p);
+    work.work = work_of(p);
     cut_to(&work, block, BLOCK_COLUMNS);
     int64_t parts = min(ceil_div(ENOUGH_TASKS, n_tasks(&work)), pixels / LEAST_PIXELS);
     if (parts > 1) work.parts = parts;
@@ -162,9 +167,9 @@ static job cut_columns(const ebm__dense_product *p)
     return work;
 }
 
-void EBM_CPU(dense_spread)(double flops, int64_t tasks, ebm_task task, void *context)
+void EBM_CPU(dense_spread)(double work, int64_t tasks, ebm_task task, void *context)
 {
-    if (flops >= SERIAL_FLOPS)
+    if (work >= SERIAL_WORK)
         ebm_parallel(tasks, task, context);
     else
         for (int64_t i = 0; i < tasks; i++) task(context, i);
@@ -400,7 +405,7 @@ void EBM_CPU(dense_rows)(const ebm__dense_product *product)
     if (product->batch == 0 || product->columns == 0 || pixels == 0) return;
     job work = cut_rows(product);
     ebm_task task = product->dtype == EBM_F64 ? rows_task_f64 : rows_task_f32;
-    EBM_CPU(dense_spread)(work.flops, n_tasks(&work), task, &work);
+    EBM_CPU(dense_spread)(work.work, n_tasks(&work), task, &work);
 }
 
 size_t EBM_CPU(dense_packed)(const ebm__dense_product *p)
@@ -444,7 +449,7 @@ void EBM_CPU(dense_columns)(const ebm__dense_product *product, void *scratch)
     bool wide = product->dtype == EBM_F64;
     ebm_task task = wide ? columns_task_f64 : columns_task_f32;
     ebm_task join = wide ? join_task_f64 : join_task_f32;
-    EBM_CPU(dense_spread)(work.flops, n_tasks(&work), task, &work);
+    EBM_CPU(dense_spread)(work.work, n_tasks(&work), task, &work);
     if (work.parts == 1) return;
     int64_t rows = product->batch * work.all_rows;
     double bytes = 8.0 * (double)rows * (double)product->columns * (double)work.parts;

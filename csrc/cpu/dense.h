@@ -80,8 +80,8 @@ size_t EBM_CPU(dense_columns_scratch)(const ebm__dense_product *product);
 void EBM_CPU(dense_rows_depthwise)(const ebm__dense_product *product);
 void EBM_CPU(dense_columns_depthwise)(const ebm__dense_product *product);
 
-/* Runs the tasks on the pool if `flops`, their sum, is worth it; else here. */
-void EBM_CPU(dense_spread)(double flops, int64_t tasks, ebm_task task, void *context);
+/* Runs the tasks on the pool if `work`, about their operations, is worth it; else here. */
+void EBM_CPU(dense_spread)(double work, int64_t tasks, ebm_task task, void *context);
 #endif
 
 #endif

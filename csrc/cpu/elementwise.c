@@ -253,7 +253,7 @@ static void lay_constant(char *to, double value, ebm_dtype dtype, int size)
 /* One or more instructions as one loop over registers. */
 typedef struct pass {
     loop run;
-    uint8_t d, e, a, b, c;
+    uint8_t d, e, a, b, c, k;
 } pass;
 
 /* What all tasks share. */
@@ -337,6 +337,7 @@ static void run_passes(const job *j, const registers *r, int64_t n)
                             .a = r->at[p->a],
                             .b = r->at[p->b],
                             .c = r->at[p->c],
+                            .k = r->at[p->k],
                             .sa = !r->splat[p->a],
                             .sb = !r->splat[p->b],
                             .sc = !r->splat[p->c],
@@ -467,51 +468,86 @@ static bool leaves_nothing(const ebm_instr *p, int n, int kept, uint64_t needed,
     return true;
 }
 
-static bool is_one(const ebm_region *r, int reg)
-{
-    int k = reg - r->n_in;
-    return k >= 0 && k < r->n_const && r->constant[k] == 1;
-}
+/* What a phrase has met so far: its x and its k, negative before, and for each register which of its
+ * instructions wrote it last. */
+typedef struct recognition {
+    int x, k;
+    int8_t writer[EBM_REGION_MAX_REG];
+} recognition;
 
-/* The five instructions of a swish and its slope. */
-static bool is_swish(const ebm_region *r, const ebm_instr *p)
+/* Whether register `reg` is what the phrase wants as its next operand. */
+static bool stands_for(const ebm_region *r, recognition *so_far, int reg, int want)
 {
-    static const uint16_t ops[] = {EBM_OP_sigmoid, EBM_OP_mul, EBM_OP_sub, EBM_OP_mul,
-                                   EBM_OP_add};
-    for (int k = 0; k < 5; k++)
-        if (p[k].op != ops[k] || p[k].dtype != EBM_F32) return false;
-    return p[0].d != p[0].a && p[1].a == p[0].a && p[1].b == p[0].d && is_one(r, p[2].a) &&
-           p[2].b == p[0].d && p[3].a == p[1].d && p[3].b == p[2].d && p[4].a == p[0].d &&
-           p[4].b == p[3].d && p[1].d != p[0].d && p[2].d != p[0].d && p[2].d != p[1].d &&
-           p[3].d != p[0].d;
-}
-
-/* Instruction k and what follows it as a swish with its slope, after a sum, before a product; returns
- * how many instructions that takes, 0 for none. */
-static int take_swish(const ebm_region *r, int k, const uint64_t *needed, pass *s)
-{
-    const ebm_instr *p = &r->instr[k];
-    int left = r->n_instr - k, sum = p->op == EBM_OP_add && p->dtype == EBM_F32, n = sum + 5;
-    if (left < n || !is_swish(r, p + sum) || (sum && p[1].a != p->d)) return 0;
-    uint64_t written = 0;
-    for (int i = 0; i < n; i++) written |= bit(p[i].d);
-    const ebm_instr *q = &p[n], *last = &p[n - 1];
-    bool keep, right = left > n && q->b == last->d;
-    *s = (pass){.a = p->a, .b = sum ? p->b : p->a, .c = p->a, .d = p[sum + 1].d};
-    if (left > n && q->op == EBM_OP_mul && q->dtype == EBM_F32 && (q->a == last->d) != right &&
-        !(written & bit(right ? q->a : q->b)) &&
-        leaves_nothing(p, n + 1, sum + 1, needed[k + n], &keep)) {
-        s->c = right ? q->a : q->b;
-        s->e = q->d;
-        if (!keep) s->d = s->e;
-        s->run = swish_of(sum, keep, true);
-        return n + 1;
+    int number = reg - r->n_in;
+    bool constant = number >= 0 && number < r->n_const;
+    double value = constant ? r->constant[number] : 0;
+    switch (want) {
+    case OF_X:
+        if (so_far->x < 0) so_far->x = reg;
+        return so_far->x == reg && so_far->writer[reg] == OF_X;
+    case OF_K:
+        if (so_far->k < 0) so_far->k = reg;
+        return so_far->k == reg && constant;
+    case OF_ZERO: return constant && value == 0 && !signbit(value);
+    case OF_ONE: return constant && value == 1;
+    default: return so_far->writer[reg] == want;
     }
-    if (!leaves_nothing(p, n, sum + 1, needed[k + n - 1], &keep)) return 0;
-    s->e = last->d;
-    if (!keep) s->d = s->e;
-    s->run = swish_of(sum, keep, false);
-    return n;
+}
+
+/* Whether the instructions at `p`, `left` of them, begin with a phrase. */
+static bool is_phrase(const ebm_region *r, const ebm_instr *p, int left, const phrase *f,
+                      recognition *so_far)
+{
+    if (left < f->n) return false;
+    so_far->x = so_far->k = -1;
+    memset(so_far->writer, OF_X, sizeof so_far->writer);
+    for (int n = 0; n < f->n; n++) {
+        const uint8_t operand[3] = {p[n].a, p[n].b, p[n].c};
+        int dtype = f->word[n].op == EBM_OP_cast ? EBM_BOOL : EBM_F32;
+        if (p[n].op != f->word[n].op || p[n].dtype != dtype) return false;
+        for (int i = 0; i < table[p[n].op].n_in; i++)
+            if (!stands_for(r, so_far, operand[i], f->word[n].operand[i])) return false;
+        so_far->writer[p[n].d] = (int8_t)n;
+    }
+    return r->reg_dtype[p[f->n - 1].d] == EBM_F32;
+}
+
+static bool is_f32(const ebm_instr *p, ebm_op op)
+{
+    return p->op == op && p->dtype == EBM_F32;
+}
+
+/* Instruction i and what follows it as one of the phrases, after a sum, before a product; returns how
+ * many instructions that takes, 0 for none. */
+static int take_phrase(const ebm_region *r, int i, const uint64_t *needed, pass *s)
+{
+    const ebm_instr *p = &r->instr[i];
+    int left = r->n_instr - i, sum = is_f32(p, EBM_OP_add) && left > 1, f = 0;
+    recognition at;
+    while (f < N_PHRASES && phrases[f].word[0].op != p[sum].op) f++;
+    if (f == N_PHRASES || !is_phrase(r, p + sum, left - sum, &phrases[f], &at) ||
+        (sum && at.x != p->d))
+        return 0;
+    int n = sum + phrases[f].n, value = sum + phrases[f].value;
+    const ebm_instr *q = &p[n], *last = &p[n - 1];
+    bool keep = false, times = false;
+    if (left > n && is_f32(q, EBM_OP_mul) && (q->a == last->d) != (q->b == last->d)) {
+        int other = q->a == last->d ? q->b : q->a;
+        times = at.writer[other] == OF_X && !(sum && other == p->d) &&
+                leaves_nothing(p, n + 1, value, needed[i + n], &keep);
+        s->c = (uint8_t)other;
+    }
+    if (!times) {
+        if (!leaves_nothing(p, n, value, needed[i + n - 1], &keep)) return 0;
+        s->c = (uint8_t)at.x;
+    }
+    s->a = sum ? p->a : (uint8_t)at.x;
+    s->b = sum ? p->b : (uint8_t)at.x;
+    s->k = at.k < 0 ? s->a : (uint8_t)at.k;
+    s->e = times ? q->d : last->d;
+    s->d = keep ? p[value].d : s->e;
+    s->run = phrases[f].loops[sum][keep][times];
+    return n + times;
 }
 
 static int take_pair(const ebm_region *r, int k, const uint64_t *needed, pass *s)
@@ -522,7 +558,8 @@ static int take_pair(const ebm_region *r, int k, const uint64_t *needed, pass *s
     if (pair_index(p->op) < 0 || pair_index(q->op) < 0 || (q->a == p->d) == right ||
         !leaves_nothing(p, 2, -1, needed[k + 1], &keep))
         return 0;
-    *s = (pass){pair_of(p->op, q->op, right), q->d, q->d, p->a, p->b, right ? q->a : q->b};
+    *s = (pass){pair_of(p->op, q->op, right), q->d, q->d, p->a, p->b,
+                right ? q->a : q->b,          p->a};
     return 2;
 }
 
@@ -536,9 +573,9 @@ static void make_passes(job *j)
     for (int k = 0, n = 0; k < r->n_instr; k += n) {
         const ebm_instr *p = &r->instr[k];
         pass *s = &j->pass[j->n_pass++];
-        if ((n = take_swish(r, k, needed, s)) > 0 || (n = take_pair(r, k, needed, s)) > 0)
+        if ((n = take_phrase(r, k, needed, s)) > 0 || (n = take_pair(r, k, needed, s)) > 0)
             continue;
-        *s = (pass){loop_of(r, p), p->d, p->d, p->a, p->b, p->c};
+        *s = (pass){loop_of(r, p), p->d, p->d, p->a, p->b, p->c, p->a};
         n = 1;
     }
 }

@@ -15,8 +15,8 @@ enum { GROUP = 2 * EBM_LANES };
 /* d[i] = op(a[i * sa], ...) for i < n, a multiple of GROUP.  A step is 1, or 0 for one vector
  * that is read over and over. */
 typedef struct operands {
-    void *d, *e; /* e: the second result of the loops that have two */
-    const void *a, *b, *c;
+    void *d, *e;               /* e: the second result of the loops that have two */
+    const void *a, *b, *c, *k; /* k: one vector */
     int64_t sa, sb, sc, n;
 } operands;
 
@@ -384,48 +384,125 @@ static loop pair_of(int first, int second, bool right)
     return pairs[pair_index(first)][pair_index(second)][right];
 }
 
-/* ---- swish with its slope ---------------------------------------------------------------- */
+/* ---- activations with their slopes ------------------------------------------------------- */
 
-/* As ebm_swish spells it: s = sigmoid(x), d = x s, e = s + d (1 - s), each step rounded, so the bits
- * are those of the instructions alone.  Of a sum x = a + b, with d kept, and e times c, or not. */
-EBM_INLINE void swish_with_slope(const operands *o, bool of_sum, bool keep, bool times)
+/* Value and slope at x, each step rounded as ops/composite.c and graph/ops.def spell them: the bits
+ * are those of the instructions alone. */
+typedef struct graph_of {
+    ebm_vf32 value, slope;
+} graph_of;
+
+EBM_INLINE graph_of swish_at(ebm_vf32 x, ebm_vf32 k)
 {
-    const float *a = o->a, *b = o->b, *c = o->c;
-    float *d = o->d, *e = o->e;
-    const int64_t n = o->n, lanes = EBM_LANES;
-    const int64_t sa = o->sa * lanes, sb = o->sb * lanes, sc = o->sc * lanes;
-    for (int64_t i = 0; i < n; i += lanes, a += sa, b += sb, c += sc) {
-        ebm_vf32 x = ebm__load_f32(a);
-        if (of_sum) x = x + ebm__load_f32(b);
-        ebm_vf32 s = ebm__sigmoid_f32(x), y = x * s;
-        ebm_vf32 slope = s + y * (1.0f - s);
-        if (times) slope = slope * ebm__load_f32(c);
-        if (keep) ebm__store_f32(d + i, y);
-        ebm__store_f32(e + i, slope);
-    }
+    (void)k;
+    ebm_vf32 s = ebm__sigmoid_f32(x), y = x * s;
+    return (graph_of){y, s + y * (1.0f - s)};
 }
 
-#define SWISH(name, of_sum, keep, times)               \
-    static void name(const operands *o)                \
-    {                                                  \
-        swish_with_slope(o, of_sum, keep, times);      \
-    }
-SWISH(swish_slope, 0, 0, 0)
-SWISH(swish_slope_times, 0, 0, 1)
-SWISH(swish_both, 0, 1, 0)
-SWISH(swish_both_times, 0, 1, 1)
-SWISH(swish_of_sum_slope, 1, 0, 0)
-SWISH(swish_of_sum_slope_times, 1, 0, 1)
-SWISH(swish_of_sum_both, 1, 1, 0)
-SWISH(swish_of_sum_both_times, 1, 1, 1)
-
-static loop swish_of(bool of_sum, bool keep, bool times)
+EBM_INLINE graph_of tanh_at(ebm_vf32 x, ebm_vf32 k)
 {
-    static const loop loops[2][2][2] = {{{swish_slope, swish_slope_times},
-                                         {swish_both, swish_both_times}},
-                                        {{swish_of_sum_slope, swish_of_sum_slope_times},
-                                         {swish_of_sum_both, swish_of_sum_both_times}}};
-    return loops[of_sum][keep][times];
+    (void)k;
+    ebm_vf32 y = ebm__tanh_f32(x);
+    return (graph_of){y, 1.0f - y * y};
 }
+
+EBM_INLINE graph_of softplus_at(ebm_vf32 x, ebm_vf32 k)
+{
+    (void)k;
+    return (graph_of){ebm__softplus_f32(x), ebm__sigmoid_f32(x)};
+}
+
+EBM_INLINE graph_of relu_at(ebm_vf32 x, ebm_vf32 k)
+{
+    (void)k;
+    const ebm_vf32 zero = {0}, one = ebm__splat_f32(1);
+    return (graph_of){ebm__maximum_f32(x, zero), ebm__select_f32(zero < x, one, zero)};
+}
+
+EBM_INLINE graph_of leaky_relu_at(ebm_vf32 x, ebm_vf32 k)
+{
+    ebm_vi32 above = (ebm_vf32){0} < x;
+    return (graph_of){ebm__select_f32(above, x, x * k),
+                      ebm__select_f32(above, ebm__splat_f32(1), k)};
+}
+
+/* At x = a or a + b: d is the value, if it is kept, e the slope, or the slope times c. */
+#define ACTIVATION_LOOP(id, name, of_sum, keep, times)                                     \
+    static void id##_##name(const operands *o)                                             \
+    {                                                                                      \
+        const float *a = o->a, *b = o->b, *c = o->c;                                       \
+        float *d = o->d, *e = o->e;                                                        \
+        const int64_t n = o->n, lanes = EBM_LANES;                                         \
+        const int64_t sa = o->sa * lanes, sb = o->sb * lanes, sc = o->sc * lanes;          \
+        const ebm_vf32 k = ebm__load_f32(o->k);                                            \
+        for (int64_t i = 0; i < n; i += lanes, a += sa, b += sb, c += sc) {                \
+            ebm_vf32 x = ebm__load_f32(a);                                                 \
+            if (of_sum) x = x + ebm__load_f32(b);                                          \
+            graph_of at = id##_at(x, k);                                                   \
+            if (times) at.slope = at.slope * ebm__load_f32(c);                             \
+            if (keep) ebm__store_f32(d + i, at.value);                                     \
+            ebm__store_f32(e + i, at.slope);                                               \
+        }                                                                                  \
+    }
+#define ACTIVATION(id)                             \
+    ACTIVATION_LOOP(id, slope, 0, 0, 0)            \
+    ACTIVATION_LOOP(id, slope_times, 0, 0, 1)      \
+    ACTIVATION_LOOP(id, both, 0, 1, 0)             \
+    ACTIVATION_LOOP(id, both_times, 0, 1, 1)       \
+    ACTIVATION_LOOP(id, sum_slope, 1, 0, 0)        \
+    ACTIVATION_LOOP(id, sum_slope_times, 1, 0, 1)  \
+    ACTIVATION_LOOP(id, sum_both, 1, 1, 0)         \
+    ACTIVATION_LOOP(id, sum_both_times, 1, 1, 1)
+ACTIVATION(swish)
+ACTIVATION(tanh)
+ACTIVATION(softplus)
+ACTIVATION(relu)
+ACTIVATION(leaky_relu)
+
+/* What an operand of a phrase is: x, a constant, or the result of one of its instructions. */
+enum { OF_X = -1, OF_ZERO = -2, OF_ONE = -3, OF_K = -4 };
+
+/* The instructions of an activation with its slope, which the last one writes; `value` is the number
+ * of the one that writes the value.  No two begin alike.  Loops by whether x is a sum, the value kept,
+ * a product taken. */
+typedef struct phrase {
+    int n, value;
+    struct {
+        uint16_t op;
+        int8_t operand[3];
+    } word[5];
+    loop loops[2][2][2];
+} phrase;
+
+#define PHRASE_LOOPS(id)                                                              \
+    {{{id##_slope, id##_slope_times}, {id##_both, id##_both_times}},                  \
+     {{id##_sum_slope, id##_sum_slope_times}, {id##_sum_both, id##_sum_both_times}}}
+static const phrase phrases[] = {
+    {5,
+     1,
+     {{EBM_OP_sigmoid, {OF_X}},
+      {EBM_OP_mul, {OF_X, 0}},
+      {EBM_OP_sub, {OF_ONE, 0}},
+      {EBM_OP_mul, {1, 2}},
+      {EBM_OP_add, {0, 3}}},
+     PHRASE_LOOPS(swish)},
+    {3,
+     0,
+     {{EBM_OP_tanh, {OF_X}}, {EBM_OP_square, {0}}, {EBM_OP_sub, {OF_ONE, 1}}},
+     PHRASE_LOOPS(tanh)},
+    {2, 0, {{EBM_OP_softplus, {OF_X}}, {EBM_OP_sigmoid, {OF_X}}}, PHRASE_LOOPS(softplus)},
+    {3,
+     0,
+     {{EBM_OP_maximum, {OF_X, OF_ZERO}}, {EBM_OP_less, {OF_ZERO, OF_X}}, {EBM_OP_cast, {1}}},
+     PHRASE_LOOPS(relu)},
+    {4,
+     2,
+     {{EBM_OP_less, {OF_ZERO, OF_X}},
+      {EBM_OP_mul, {OF_X, OF_K}},
+      {EBM_OP_select, {0, OF_X, 1}},
+      {EBM_OP_select, {0, OF_ONE, OF_K}}},
+     PHRASE_LOOPS(leaky_relu)},
+};
+enum { N_PHRASES = sizeof phrases / sizeof *phrases };
 
 #endif

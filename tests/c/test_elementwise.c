@@ -755,8 +755,9 @@ TEST(elementwise_random_regions_of_many_tasks)
 
 /* ---- several instructions in one pass ----------------------------------------------------- */
 
-enum { PASS_IN = 3, PASS_CONST = 3, PASS_REG = 13, PASS_ROWS = 9, PASS_COLUMNS = 100 };
-enum { PASS_N = PASS_ROWS * PASS_COLUMNS };
+enum { PASS_IN = 3, PASS_CONST = 3, PASS_TRUTH = 14, PASS_REG = 16 };
+enum { PASS_ONE = PASS_IN, PASS_ZERO = PASS_IN + 2 }; /* constants: 1, 1/4, 0 */
+enum { PASS_ROWS = 9, PASS_COLUMNS = 100, PASS_N = PASS_ROWS * PASS_COLUMNS };
 
 /* A program over f32 of phrases that have a loop of their own, some of them spoilt, and what each
  * register holds if its instructions run alone. */
@@ -767,9 +768,11 @@ typedef struct pass_case {
     float in[PASS_IN][PASS_N];
 } pass_case;
 
+/* The first four results are mostly what only the next instructions read. */
 static int pass_result(uint64_t *seed)
 {
-    return PASS_IN + PASS_CONST + (int)test_below(seed, PASS_REG - PASS_IN - PASS_CONST);
+    int first = PASS_IN + PASS_CONST + (test_below(seed, 16) ? 4 : 0);
+    return first + (int)test_below(seed, PASS_TRUTH - first);
 }
 
 static int pass_operand(uint64_t *seed)
@@ -787,28 +790,65 @@ static void add_pass_instr(pass_case *r, ebm_op op, int d, int a, int b)
                                                 .c = (uint8_t)a};
 }
 
-/* [add] sigmoid mul sub mul add [mul], mostly with the registers that make a swish. */
-static void add_swish(pass_case *r, uint64_t *seed)
+/* An activation and its slope, mostly with the registers that make one: a result is often what the
+ * next instruction takes. */
+static void add_activation(pass_case *r, uint64_t *seed, int x)
 {
-    int x = pass_operand(seed), s = pass_result(seed), y = pass_result(seed);
-    int rest = pass_result(seed), t = test_below(seed, 2) ? y : pass_result(seed);
-    int d = test_below(seed, 2) ? t : pass_result(seed);
-    int one = PASS_IN + (test_below(seed, 8) == 0);
-    if (test_below(seed, 2)) {
-        int sum = pass_result(seed);
-        add_pass_instr(r, EBM_OP_add, sum, x, pass_operand(seed));
-        x = sum;
+    int d[5], truth = PASS_TRUTH + (int)test_below(seed, 2);
+    int one = PASS_ONE + (test_below(seed, 8) == 0),
+        zero = PASS_ZERO - (test_below(seed, 8) == 0);
+    for (int k = 0; k < 5; k++)
+        d[k] = k != 4 && test_below(seed, 16) ? PASS_IN + PASS_CONST + k : pass_result(seed);
+    if (test_below(seed, 2)) d[1] = pass_result(seed);
+    if (test_below(seed, 2)) d[0] = test_below(seed, 2) ? pass_result(seed) : d[0];
+    if (test_below(seed, 4) == 0) d[3] = d[1];
+    switch (test_below(seed, 5)) {
+    case 0:
+        add_pass_instr(r, EBM_OP_sigmoid, d[0], x, x);
+        add_pass_instr(r, EBM_OP_mul, d[1], x, d[0]);
+        add_pass_instr(r, EBM_OP_sub, d[2], one, d[0]);
+        add_pass_instr(r, EBM_OP_mul, d[3], d[1], d[2]);
+        add_pass_instr(r, EBM_OP_add, d[4], d[0], d[3]);
+        break;
+    case 1:
+        add_pass_instr(r, EBM_OP_tanh, d[0], x, x);
+        add_pass_instr(r, EBM_OP_square, d[3], d[0], d[0]);
+        add_pass_instr(r, EBM_OP_sub, d[4], one, d[3]);
+        break;
+    case 2:
+        add_pass_instr(r, EBM_OP_softplus, d[0], x, x);
+        add_pass_instr(r, EBM_OP_sigmoid, d[4], x, x);
+        break;
+    case 3:
+        add_pass_instr(r, EBM_OP_maximum, d[0], x, zero);
+        add_pass_instr(r, EBM_OP_less, truth, zero, x);
+        add_pass_instr(r, EBM_OP_cast, d[4], truth, truth);
+        r->instr[r->region.n_instr - 1].dtype = EBM_BOOL;
+        break;
+    default:
+        add_pass_instr(r, EBM_OP_less, truth, zero, x);
+        add_pass_instr(r, EBM_OP_mul, d[0], x, PASS_ONE + 1);
+        add_pass_instr(r, EBM_OP_select, d[1], truth, x);
+        r->instr[r->region.n_instr - 1].c = (uint8_t)d[0];
+        add_pass_instr(r, EBM_OP_select, d[4], truth, one);
+        r->instr[r->region.n_instr - 1].c = PASS_ONE + 1;
     }
-    add_pass_instr(r, EBM_OP_sigmoid, s, x, x);
-    add_pass_instr(r, EBM_OP_mul, y, x, s);
-    add_pass_instr(r, EBM_OP_sub, rest, one, s);
-    add_pass_instr(r, EBM_OP_mul, t, y, rest);
-    add_pass_instr(r, EBM_OP_add, d, s, t);
     if (test_below(seed, 2)) {
         int c = pass_operand(seed);
         bool swap = test_below(seed, 2);
-        add_pass_instr(r, EBM_OP_mul, pass_result(seed), swap ? c : d, swap ? d : c);
+        add_pass_instr(r, EBM_OP_mul, pass_result(seed), swap ? c : d[4], swap ? d[4] : c);
     }
+}
+
+static void add_sum_and_activation(pass_case *r, uint64_t *seed)
+{
+    int x = pass_operand(seed);
+    if (test_below(seed, 2)) {
+        int sum = PASS_IN + PASS_CONST + 3;
+        add_pass_instr(r, EBM_OP_add, sum, x, pass_operand(seed));
+        x = sum;
+    }
+    add_activation(r, seed, x);
 }
 
 static void make_pass_case(pass_case *r, uint64_t *seed)
@@ -819,10 +859,14 @@ static void make_pass_case(pass_case *r, uint64_t *seed)
     r->region.n_reg = PASS_REG;
     r->region.instr = r->instr;
     for (int k = 0; k < PASS_CONST; k++) r->region.constant[k] = constants[k];
-    for (int k = PASS_IN + PASS_CONST; k < PASS_REG; k++)
+    for (int k = PASS_TRUTH; k < PASS_REG; k++) {
+        r->region.reg_dtype[k] = EBM_BOOL;
+        add_pass_instr(r, EBM_OP_less, k, 0, PASS_ONE);
+    }
+    for (int k = PASS_IN + PASS_CONST; k < PASS_TRUTH; k++)
         add_pass_instr(r, EBM_OP_mul, k, (int)test_below(seed, PASS_IN), PASS_IN + 1);
     while (r->region.n_instr < MAX_INSTR - 8) {
-        if (test_below(seed, 2)) add_swish(r, seed);
+        if (test_below(seed, 2)) add_sum_and_activation(r, seed);
         for (int k = (int)test_below(seed, 4); k > 0 && r->region.n_instr < MAX_INSTR - 8; k--)
             add_pass_instr(r, simple[test_below(seed, 4)], pass_result(seed),
                            pass_operand(seed), pass_operand(seed));
@@ -830,6 +874,11 @@ static void make_pass_case(pass_case *r, uint64_t *seed)
     for (int k = 0; k < 3; k++) r->region.out_reg[k] = (uint8_t)pass_result(seed);
     for (int k = 0; k < PASS_IN; k++)
         for (int i = 0; i < PASS_N; i++) r->in[k][i] = (float)random_element(seed, EBM_F32);
+}
+
+static ebm_view pass_view(pass_case *r, int reg)
+{
+    return view_1d(r->reg[reg], (ebm_dtype)r->region.reg_dtype[reg], PASS_N);
 }
 
 /* The second input is one row for all, the third a number. */
@@ -848,9 +897,10 @@ static void check_pass_case(void *context)
     }
     for (int k = 0; k < r->region.n_instr; k++) {
         const ebm_instr *p = &r->instr[k];
-        ebm_view operand[2] = {view_1d(r->reg[p->a], EBM_F32, PASS_N),
-                               view_1d(r->reg[p->b], EBM_F32, PASS_N)};
-        ebm_view result = view_1d(r->reg[p->d], EBM_F32, PASS_N);
+        ebm_view operand[3], result = pass_view(r, p->d);
+        operand[0] = pass_view(r, p->a);
+        operand[1] = pass_view(r, p->b);
+        operand[2] = pass_view(r, p->c);
         run_op((ebm_op)p->op, operand, ebm_op_get((ebm_op)p->op)->n_in, &result);
     }
     ebm_kernel_args args = {.op = EBM_OP_REGION, .n_in = PASS_IN, .n_out = 3, .in = in, .out = out};
@@ -869,7 +919,7 @@ TEST(elementwise_passes_have_the_bits_of_instructions)
 {
     static pass_case r;
     uint64_t seed = 11;
-    for (int k = 0; k < 300; k++) {
+    for (int k = 0; k < 1500; k++) {
         make_pass_case(&r, &seed);
         for_each_isa(check_pass_case, &r);
     }

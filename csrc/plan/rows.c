@@ -10,6 +10,7 @@
  *     repeat N / B: y = (repeat n: x = body'(i, x))                x (B, ...)
  *
  * whose turns run beside one another in lanes, each block staying in a cache for all its steps.
+ * Rows that are left over make a last, smaller block, in a loop of its own.
  *
  * A value *has rows* if axis 0 is N groups of the same size and group r depends on row r alone; the
  * body of a block has B groups of it.  A value that is *shared* is the same for all blocks; it can
@@ -282,20 +283,34 @@ static bool draws_fit(const cut *c, int64_t b)
     return true;
 }
 
-/* The rows of a block, or 0: as few as their kernels allow, or more while a cache holds them. */
+/* For tests: one that leaves rows over, if there is any. */
+static int64_t choose_eagerly(const cut *c)
+{
+    for (int64_t b = 2; b <= c->n_rows / 2; b += 2)
+        if (c->n_rows % b > 1 && draws_fit(c, b)) return b;
+    for (int64_t b = 1; b <= c->n_rows / 2; b++)
+        if (c->n_rows % b == 0 && draws_fit(c, b)) return b;
+    return 0;
+}
+
+/* The rows of a block, or 0: as few as their kernels allow, or more while a cache holds them; so
+ * that none are left over, if that takes no less than half as many.  Blocks begin at even rows and
+ * have two or more: products of one row, and their odd rows, may be summed in another order. */
 static int64_t choose_block(const cut *c)
 {
+    if (c->eager) return choose_eagerly(c);
     cost of = cost_of(c);
-    int64_t best = 0, width = widest(c);
-    for (int64_t b = 1; b <= c->n_rows / 2; b++) {
+    int64_t best = 0, exact = 0, width = widest(c);
+    for (int64_t b = 2; b <= c->n_rows / 2; b += 2) {
         bool fits = b * width <= BLOCK_BYTES && c->n_rows / b >= MANY_BLOCKS;
         if (best > 0 && !fits) break;
-        if (c->n_rows % b != 0 || !draws_fit(c, b)) continue;
-        if (c->eager) return b;
         bool enough = of.work * (double)b >= LEAST_WORK;
-        if (enough && of.slowness <= MOST_SLOWNESS * (double)b) best = b;
+        if (!enough || of.slowness > MOST_SLOWNESS * (double)b) continue;
+        if (c->n_rows % b == 1 || !draws_fit(c, b)) continue;
+        best = b;
+        if (c->n_rows % b == 0) exact = b;
     }
-    return best;
+    return 2 * exact >= best ? exact : best;
 }
 
 /* ---- the new loops --------------------------------------------------------------------------- */
@@ -304,7 +319,7 @@ static int64_t choose_block(const cut *c)
  * that. */
 typedef struct maker {
     cut *c;
-    int64_t block, n_blocks;
+    int64_t block, n_blocks, before; /* rows that come before the first block */
     ebm_graph *root, *blocks, *steps;
     ebm_ref *input;         /* by number: in root, whole */
     ebm_ref *input_rows;    /* by number: in blocks, the rows of the block */
@@ -343,15 +358,36 @@ static ebm_ref swap(ebm_graph *g, ebm_ref x, int32_t rank)
     return push(g, EBM_OP_permute, x, axes, rank);
 }
 
+/* The size of an axis of N groups with the rows of these blocks alone. */
+static int64_t size_of_blocks(const maker *m, int64_t size)
+{
+    return size / m->c->n_rows * m->block * m->n_blocks;
+}
+
+/* The rows of these blocks, which axis `axis` has. */
+static ebm_ref rows_of_blocks(const maker *m, ebm_ref x, int32_t axis)
+{
+    ebm_shape shape = ebm_ref_shape(m->root, x);
+    int64_t attr[3 * EBM_MAX_RANK];
+    for (int32_t k = 0; k < shape.rank; k++) {
+        bool rows = k == axis;
+        attr[3 * k] = rows ? shape.dim[k] / m->c->n_rows * m->before : 0;
+        attr[3 * k + 1] = 1;
+        attr[3 * k + 2] = rows ? size_of_blocks(m, shape.dim[k]) : shape.dim[k];
+    }
+    return push(m->root, EBM_OP_slice, x, attr, 3 * shape.rank);
+}
+
 /* An input of root as the loop over blocks takes it: (n_blocks, B, ...), and of xs, which have a
  * row a step, (n_blocks, n, B, ...). */
 static ebm_ref in_blocks(const maker *m, int32_t k)
 {
     const ebm_body *loop = &m->c->r->body;
     bool xs = k > loop->n_carry && k <= loop->n_carry + loop->n_xs;
-    ebm_shape whole = ebm_ref_shape(m->root, m->input[k]);
+    ebm_ref x = rows_of_blocks(m, m->input[k], xs);
+    ebm_shape whole = ebm_ref_shape(m->root, x);
     ebm_shape apart = split(&whole, xs, m->n_blocks);
-    ebm_ref x = reshape(m->root, m->input[k], &apart);
+    x = reshape(m->root, x, &apart);
     return xs ? swap(m->root, x, apart.rank) : x;
 }
 
@@ -507,11 +543,14 @@ static bool open_blocks(maker *m)
     for (int32_t k = 1, at = 0; k < n_in; k++)
         if (m->input_rows[k]) m->input_rows[k] = inner[at++];
     ebm_ref b = ebm__constant(m->blocks, EBM_I32, &(ebm_shape){.rank = 0}, (double)m->block);
+    ebm_ref before = ebm__constant(m->blocks, EBM_I32, &(ebm_shape){.rank = 0},
+                                   (double)m->before);
     m->first = ebm__push(m->blocks, EBM_OP_mul, (ebm_ref[]){i, b}, 2, NULL, 0);
+    m->first = ebm__push(m->blocks, EBM_OP_add, (ebm_ref[]){m->first, before}, 2, NULL, 0);
     return true;
 }
 
-/* Closes both loops; out[k] is the result k as the old loop gave it. */
+/* Closes both loops; out[k] has the rows of these blocks of result k as the old loop gave it. */
 static void close_loops(maker *m, ebm_ref *out)
 {
     const cut *c = m->c;
@@ -533,6 +572,7 @@ static void close_loops(maker *m, ebm_ref *out)
     for (int32_t k = 0; k < n; k++) {
         if (!c->r->item[k]) continue;
         ebm_shape shape = ebm_ref_shape(c->body, result_of(c, k));
+        shape.dim[0] = size_of_blocks(m, shape.dim[0]);
         ebm_ref x = stacked[at++];
         if (k >= loop->n_carry) { /* (n_blocks, n, B, ...) to (n, N, ...) */
             x = swap(m->root, x, shape.rank + 2);
@@ -582,21 +622,49 @@ static ebm_status add_inputs(maker *m)
     return EBM_OK;
 }
 
-static ebm_status make(maker *m, ebm__rows *out)
+/* Loops over `n_blocks` blocks of `block` rows, from row `before` on, in root. */
+static ebm_status make_part(maker *m, int64_t before, int64_t block, int64_t n_blocks,
+                            ebm_ref *result)
 {
     cut *c = m->c;
-    const ebm_body *loop = &c->r->body;
-    int32_t n_in = ebm_graph_n_inputs(c->body);
-    m->input = ebm__pool_alloc(c->pool, n_in, sizeof *m->input);
-    m->input_rows = ebm__pool_alloc(c->pool, n_in, sizeof *m->input_rows);
+    m->before = before;
+    m->block = block;
+    m->n_blocks = n_blocks;
+    m->input_rows = ebm__pool_alloc(c->pool, ebm_graph_n_inputs(c->body), sizeof *m->input_rows);
     m->shared = ebm__pool_alloc(c->pool, c->count, sizeof *m->shared);
     m->rows = ebm__pool_alloc(c->pool, c->count, sizeof *m->rows);
-    ebm_ref *result = ebm__pool_alloc(c->pool, n_results(c), sizeof *result);
-    if (!m->input || !m->input_rows || !m->shared || !m->rows || !result) return EBM_NOMEM;
-    EBM_TRY(add_inputs(m));
+    if (!m->input_rows || !m->shared || !m->rows) return EBM_NOMEM;
     if (!open_blocks(m) || !open_steps(m)) return ebm_graph_status(m->root);
     make_body(m);
     close_loops(m, result);
+    return ebm_graph_status(m->root);
+}
+
+/* The rows of both, in the results of both kinds. */
+static void join(maker *m, ebm_ref *result, const ebm_ref *rest)
+{
+    for (int32_t k = 0; k < n_results(m->c); k++) {
+        const ebm_ref both[] = {result[k], rest[k]};
+        const int64_t axis = k >= m->c->r->body.n_carry;
+        if (m->c->r->item[k]) result[k] = ebm__push(m->root, EBM_OP_concat, both, 2, &axis, 1);
+    }
+}
+
+static ebm_status make(maker *m, int64_t block, ebm__rows *out)
+{
+    cut *c = m->c;
+    const ebm_body *loop = &c->r->body;
+    int64_t n_blocks = c->n_rows / block, done = n_blocks * block;
+    m->input = ebm__pool_alloc(c->pool, ebm_graph_n_inputs(c->body), sizeof *m->input);
+    ebm_ref *result = ebm__pool_alloc(c->pool, 2 * n_results(c), sizeof *result);
+    if (!m->input || !result) return EBM_NOMEM;
+    EBM_TRY(add_inputs(m));
+    EBM_TRY(make_part(m, 0, block, n_blocks, result));
+    if (done < c->n_rows) {
+        ebm_ref *rest = result + n_results(c);
+        EBM_TRY(make_part(m, done, c->n_rows - done, 1, rest));
+        join(m, result, rest);
+    }
     out->body = (ebm_body){.graph = m->root,
                            .n = 1,
                            .n_carry = loop->n_carry,
@@ -618,11 +686,11 @@ ebm_status ebm__rows_cut(ebm__rows *out, ebm__pool *pool, const ebm__repeat *r, 
     classify(&c);
     if (!results_have_rows(&c)) return EBM_OK;
     mark_needed(&c);
-    maker m = {.c = &c, .block = choose_block(&c)};
-    if (m.block == 0) return EBM_OK;
-    m.n_blocks = c.n_rows / m.block;
+    maker m = {.c = &c};
+    int64_t block = choose_block(&c);
+    if (block == 0) return EBM_OK;
     EBM_TRY(ebm_graph_new(&m.root));
-    ebm_status status = make(&m, out);
+    ebm_status status = make(&m, block, out);
     if (status == EBM_OK) {
         out->graph = m.root;
         return EBM_OK;

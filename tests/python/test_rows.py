@@ -77,7 +77,11 @@ CASES = {
     "images": (walk(images, 2, True), draw(48, 8, 8, 4), True),
     "stacked": (stacked, draw(384, 2), True),
     "reverse": (reversed_sum, draw(512, 2), True),
-    "prime": (walk(mlp, 2, True), draw(509, 2), False),
+    "prime": (walk(mlp, 2, True), draw(509, 2), True),
+    "rest": (walk(mlp, 2, False), draw(1000, 2), True),
+    "few images": (walk(images, 2, True), draw(23, 8, 8, 4), True),
+    "stacked rest": (stacked, draw(1000, 2), True),
+    "reverse rest": (reversed_sum, draw(1000, 2), True),
     "tiny": (walk(mlp, 2, True), draw(4, 2), False),
     "coupled": (walk(lambda x, w: mlp(x - x.mean(0), w), 2, True), draw(512, 2), False),
 }

@@ -213,6 +213,9 @@ ebm_ref ebm_variance(ebm_graph *g, ebm_ref x, int64_t axes, bool keepdims)
 /* Divided once a group and not once an element. */
 static ebm_ref inverse_root(ebm_graph *g, ebm_ref variance, double epsilon)
 {
+    if (!(epsilon >= 0))
+        return ebm_graph_fail(g, EBM_VALUE, "standardize: epsilon: got %g, expected at least 0",
+                              epsilon);
     return ebm_recip(g, ebm_sqrt(g, ebm_shift(g, variance, epsilon)));
 }
 
@@ -228,9 +231,6 @@ static ebm_ref centre(ebm_graph *g, ebm_ref x, int64_t axes, double epsilon, ebm
 
 ebm_ref ebm_standardize(ebm_graph *g, ebm_ref x, int64_t axes, double epsilon)
 {
-    if (!(epsilon >= 0))
-        return ebm_graph_fail(g, EBM_VALUE, "standardize: epsilon: got %g, expected at least 0",
-                              epsilon);
     ebm_ref inverse, centred = centre(g, x, axes, epsilon, &inverse);
     return ebm_mul(g, centred, inverse);
 }

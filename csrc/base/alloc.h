@@ -1,7 +1,8 @@
 /* alloc.h - every byte the library owns comes from here.
  *
  * Sizes are checked for overflow, blocks are zeroed and 64-byte aligned (a cache line, an AVX-512
- * vector), and a test can make the n-th allocation fail. */
+ * vector), and a test can make the n-th allocation fail.  Blocks of MiBs are in large pages where
+ * the system has them, and cost nothing before they are touched. */
 #ifndef EBM_BASE_ALLOC_H
 #define EBM_BASE_ALLOC_H
 

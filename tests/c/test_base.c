@@ -102,6 +102,25 @@ TEST(alloc_gives_zeroed_aligned_blocks)
     CHECK(ebm__alloc_live() == live);
 }
 
+/* Of several MiB, which come from the system itself where no sanitizer watches. */
+TEST(alloc_gives_large_blocks_and_takes_them_back)
+{
+    enum { N = 5, BYTES = 5 << 20 };
+    unsigned char *block[N];
+    int64_t live = ebm__alloc_live();
+    for (int round = 0; round < 3; round++) {
+        for (int k = 0; k < N; k++) {
+            block[k] = ebm__alloc(BYTES + 1000 * k, 1);
+            CHECK(block[k] != NULL && (uintptr_t)block[k] % EBM_ALIGN == 0);
+            for (size_t i = 0; i < BYTES; i += 999) CHECK(block[k][i] == 0);
+            memset(block[k], 1 + k, BYTES + 1000 * k);
+        }
+        for (int k = 0; k < N; k++) CHECK(block[k][0] == 1 + k && block[k][BYTES] <= 1 + k);
+        for (int k = 0; k < N; k++) ebm__free(block[(k * 2 + round) % N]);
+        CHECK(ebm__alloc_live() == live);
+    }
+}
+
 TEST(alloc_refuses_overflow)
 {
     CHECK(ebm__alloc(SIZE_MAX / 2, 4) == NULL);

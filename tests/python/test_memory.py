@@ -158,6 +158,24 @@ def test_bad_numbers_of_a_map_are_found_where_they_are_read(tmp_path, bad, rng):
         est.fit(huge)
 
 
+@needs_proc
+def test_large_arenas_are_zero_when_new_and_given_back():
+    """16 MiB and more come from the system in large pages, and go back there."""
+    out = run("""
+        import ebmlib as ebm
+        def f(x):
+            return ebm.repeat(lambda i, y: np.cumsum(y[::-1]) * 0.5, 3, x).sum()
+        x = np.full(1 << 21, 1e-7)
+        want, before = None, anonymous()
+        for _ in range(10):
+            got = ebm.jit(lambda x: f(x))(x)
+            assert want is None or got == want
+            want = got
+        print((anonymous() - before) >> 20)
+    """)
+    assert int(out) < 80
+
+
 # ---- chains ----------------------------------------------------------------------------------
 
 NETWORKS = [

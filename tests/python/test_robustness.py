@@ -200,7 +200,7 @@ def test_a_bound_network_is_shared():
 def test_a_chain_that_is_entered_again_says_so():
     """The conversion of an argument runs Python code, which starts the same chain."""
     network = networks.MLP((4,)).bind((2,), random_state=0)
-    n = 200_000
+    n = 2_000_000
     chain = _core.Chain(("langevin", {"n_steps": n}), network._core, "f4", (2, 2), n)
     key = np.array([1, 2], "u4")
     inner = []

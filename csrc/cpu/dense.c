@@ -1,10 +1,11 @@
 /* dense.c - the products of dense.h: register tiles, packing, and how the work is cut.
  *
- * A tile of C, TILE rows by two vectors, is summed in registers.  B is packed panel by panel,
- * just before its use, into a buffer of the task that stays in L1 and serves up to BLOCK rows.
- * The left operand of `rows` is read in place, through one pointer for each row and tap; that
- * of `columns` is packed, since its rows run across pixels.  With very few columns `rows` sums
- * along the channels instead (dot tiles).
+ * A tile of C, TILE rows by up to WIDTH vectors, is summed in registers.  B is packed panel by
+ * panel, just before its use, into a buffer of the task that stays in L1 and serves up to BLOCK
+ * rows; the last panel is as narrow as its columns allow.  The left operand is read in place:
+ * that of `rows` through one pointer for each row and tap, that of `columns`, whose rows lie side
+ * by side, through one for each term.  Rows of `columns` that do not come in whole tiles are
+ * packed side by side.  With very few columns `rows` sums along the channels instead (dot tiles).
  *
  * All buffers are on the stack, 230 KiB at most, so tasks share nothing.  Trap: pointers and
  * packed rows are padded to whole tiles; what is computed from the padding is never stored. */
@@ -13,10 +14,14 @@
 #include <string.h>
 
 #if defined(__AVX512F__)
-enum { VECTOR_BYTES = 64, TILE = 12, SMALL_TILE = 4 };
+#include <immintrin.h>
+#define WIDTH 4
+enum { VECTOR_BYTES = 64, TILE = 6, SMALL_TILE = 4 };
 #elif defined(__AVX2__)
+#define WIDTH 2
 enum { VECTOR_BYTES = 32, TILE = 6, SMALL_TILE = 4 };
 #else
+#define WIDTH 2
 enum { VECTOR_BYTES = 16, TILE = 4, SMALL_TILE = 4 };
 #endif
 
@@ -27,11 +32,9 @@ enum {
     PAD = 12,            /* pointers behind those of a task's rows that a tile may read */
     LINE = BLOCK + PAD,  /* pointers of a tap */
     TAPS = 16,           /* taps of a slice of a sum, at most */
-    TERMS_BYTES = 1024,  /* of a packed column of B; TERMS <= BLOCK */
-    FEW_ROWS = 32,       /* columns: not worth packing B */
-    HELD_POINTERS = 10,  /* of a tile, in registers */
-    LINE_BYTES = 64,     /* of a cache */
-    FAR_BYTES = 1 << 18, /* of a packed operand that no cache nearby will hold */
+    TERMS_BYTES = WIDTH == 4 ? 512 : 1024, /* of a packed column of B: a panel stays in L1 */
+    FEW_ROWS = 32,                         /* columns: not worth packing B */
+    NEAR_BYTES = 1 << 20,                  /* of a right operand that L2 holds */
     DOT_TILE = 8,
     DOT_COLUMNS = 4,
     ENOUGH_TASKS = 16
@@ -46,8 +49,22 @@ enum {
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-#define PREFETCH(pointer, bytes) \
-    __builtin_prefetch((const void *)((uintptr_t)(pointer) + (bytes)))
+/* A call with the constant W = width, which is 1 to WIDTH. */
+#define CASE_WIDTH(n, ...) \
+    case n: {              \
+        enum { W = n };    \
+        __VA_ARGS__;       \
+        break;             \
+    }
+#if WIDTH == 4
+#define WIDE_CASES(...) CASE_WIDTH(3, __VA_ARGS__) CASE_WIDTH(4, __VA_ARGS__)
+#else
+#define WIDE_CASES(...)
+#endif
+#define BY_WIDTH(width, ...)                                                                  \
+    switch (width) {                                                                          \
+        CASE_WIDTH(1, __VA_ARGS__) CASE_WIDTH(2, __VA_ARGS__) WIDE_CASES(__VA_ARGS__)         \
+    }
 
 static inline int64_t min(int64_t a, int64_t b)
 {
@@ -100,7 +117,7 @@ static place place_of(const job *work, int64_t task)
 static void cut_to(job *work, int64_t rows, int64_t columns)
 {
     const ebm__dense_product *p = work->product;
-    int64_t panel = 2 * VECTOR_BYTES / (p->dtype == EBM_F64 ? 8 : 4);
+    int64_t panel = WIDTH * VECTOR_BYTES / (p->dtype == EBM_F64 ? 8 : 4);
     work->ranges = ceil_div(work->all_rows, rows);
     work->rows = ceil_div(work->all_rows, work->ranges);
     work->chunks = ceil_div(p->columns, columns);
@@ -156,7 +173,8 @@ static job cut_rows(const ebm__dense_product *p)
 static job cut_columns(const ebm__dense_product *p)
 {
     enum { LEAST_PIXELS = 1024 };
-    int64_t pixels = ebm__dense_pixels(&p->x), block = min(BLOCK_ROWS, (TAPS - 1) * p->x.depth);
+    int64_t pixels = ebm__dense_pixels(&p->x);
+    int64_t block = min(BLOCK_ROWS, (TAPS - 1) * p->x.depth / SMALL_TILE * SMALL_TILE);
     job work = {.product = p, .all_rows = ebm__dense_taps(&p->x) * p->x.depth, .parts = 1};
     work.work = work_of(p);
     cut_to(&work, block, BLOCK_COLUMNS);
@@ -164,6 +182,8 @@ static job cut_columns(const ebm__dense_product *p)
     if (parts > 1) work.parts = parts;
     work.pixels = ceil_div(ceil_div(pixels, work.parts), BLOCK) * BLOCK;
     cut(&work, block, 64);
+    work.rows = ceil_div(work.rows, SMALL_TILE) * SMALL_TILE;
+    work.ranges = ceil_div(work.all_rows, work.rows);
     return work;
 }
 
@@ -334,19 +354,6 @@ static int64_t tile_height(int64_t rows)
     return rows >= TILE + 3 || rows == TILE || rows == TILE - 1 ? TILE : SMALL_TILE;
 }
 
-/* A tile of `height` rows, of which `rows` are there. */
-typedef struct tile {
-    int64_t height, rows;
-} tile;
-
-/* The tile of `columns` at `row`, with `left` rows to do: within a tap, if taps are long. */
-static tile tile_at(int64_t row, int64_t left, int64_t depth)
-{
-    if (depth >= 4 * TILE) left = min(left, depth - row % depth);
-    int64_t height = tile_height(left);
-    return (tile){height, min(height, left)};
-}
-
 /* A tile of C: `count` rows, which may be fewer than the sums that are formed, `n` columns from
  * `j`. */
 typedef struct target {
@@ -354,6 +361,51 @@ typedef struct target {
     int64_t count, j, n;
     bool add;
 } target;
+
+/* `n` elements, fewer than a vector has, in zeros; and back. */
+#if defined(__AVX512F__)
+#define DEFINE_PARTS(suffix, real, bits, load, store)                                   \
+    static inline real load_part_##suffix(const void *from, int64_t n)                   \
+    {                                                                                   \
+        return load((bits)((1u << n) - 1), from);                                       \
+    }                                                                                   \
+    static inline void store_part_##suffix(void *to, real x, int64_t n)                 \
+    {                                                                                   \
+        store(to, (bits)((1u << n) - 1), x);                                            \
+    }
+DEFINE_PARTS(f32, __m512, __mmask16, _mm512_maskz_loadu_ps, _mm512_mask_storeu_ps)
+DEFINE_PARTS(f64, __m512d, __mmask8, _mm512_maskz_loadu_pd, _mm512_mask_storeu_pd)
+#else
+#define DEFINE_PARTS(suffix, real)                                                      \
+    typedef real part_##suffix __attribute__((vector_size(VECTOR_BYTES)));              \
+    static inline part_##suffix load_part_##suffix(const real *from, int64_t n)          \
+    {                                                                                   \
+        part_##suffix x = {0};                                                          \
+        for (int64_t i = 0; i < n; i++) x[i] = from[i];                                 \
+        return x;                                                                       \
+    }                                                                                   \
+    static inline void store_part_##suffix(real *to, part_##suffix x, int64_t n)         \
+    {                                                                                   \
+        for (int64_t i = 0; i < n; i++) to[i] = x[i];                                   \
+    }
+DEFINE_PARTS(f32, float)
+DEFINE_PARTS(f64, double)
+#endif
+
+/* Memory that is wanted soon: `runs` of `bytes`, `step` bytes apart. */
+typedef struct request {
+    uintptr_t from;
+    int64_t runs, bytes, step;
+} request;
+
+/* Asks L2 for runs first .. last - 1.  A few at a time: the machine takes no more at once. */
+static inline void ask_for(const request *next, int64_t first, int64_t last)
+{
+    for (int64_t i = first; i < last; i++)
+        for (int64_t at = 0; at < next->bytes; at += 64)
+            __builtin_prefetch((const void *)(next->from + (uintptr_t)(i * next->step + at)), 0,
+                               2);
+}
 
 /* B of a product being laid out. */
 typedef struct pack_job {
@@ -387,14 +439,47 @@ static inline void transpose_f64(double *to, int64_t to_step, const double *from
     *(pair *)(to + to_step) = __builtin_shufflevector(a, b, 1, 3);
 }
 
+/* The same for four (two) elements of each of as many rows as fill a line of the cache. */
+#if defined(__AVX512F__)
+static inline __m512 every_fourth(const float *from, int64_t step)
+{
+    __m512 x = _mm512_castps128_ps512(_mm_loadu_ps(from));
+    x = _mm512_insertf32x4(x, _mm_loadu_ps(from + 4 * step), 1);
+    x = _mm512_insertf32x4(x, _mm_loadu_ps(from + 8 * step), 2);
+    return _mm512_insertf32x4(x, _mm_loadu_ps(from + 12 * step), 3);
+}
+
+static inline void transpose_line_f32(float *to, int64_t to_step, const float *from, int64_t step)
+{
+    __m512 a = every_fourth(from, step), b = every_fourth(from + step, step);
+    __m512 c = every_fourth(from + 2 * step, step), d = every_fourth(from + 3 * step, step);
+    __m512d ab = (__m512d)_mm512_unpacklo_ps(a, b), cd = (__m512d)_mm512_unpacklo_ps(c, d);
+    _mm512_storeu_pd(to, _mm512_unpacklo_pd(ab, cd));
+    _mm512_storeu_pd(to + to_step, _mm512_unpackhi_pd(ab, cd));
+    ab = (__m512d)_mm512_unpackhi_ps(a, b);
+    cd = (__m512d)_mm512_unpackhi_ps(c, d);
+    _mm512_storeu_pd(to + 2 * to_step, _mm512_unpacklo_pd(ab, cd));
+    _mm512_storeu_pd(to + 3 * to_step, _mm512_unpackhi_pd(ab, cd));
+}
+#else
+static inline void transpose_line_f32(float *to, int64_t to_step, const float *from, int64_t step)
+{
+    for (int64_t j = 0; j < 16; j += 4) transpose_f32(to + j, to_step, from + j * step, step);
+}
+#endif
+
+static inline void transpose_line_f64(double *to, int64_t to_step, const double *from,
+                                      int64_t step)
+{
+    for (int64_t j = 0; j < 8; j += 2) transpose_f64(to + j, to_step, from + j * step, step);
+}
+
 #define REAL float
 #define NAME(x) x##_f32
-#define TRANSPOSE transpose_f32
 #include "cpu/dense.inc"
 
 #define REAL double
 #define NAME(x) x##_f64
-#define TRANSPOSE transpose_f64
 #include "cpu/dense.inc"
 
 /* ---- calls ------------------------------------------------------------------------------------- */
@@ -410,17 +495,17 @@ void EBM_CPU(dense_rows)(const ebm__dense_product *product)
 
 size_t EBM_CPU(dense_packed)(const ebm__dense_product *p)
 {
-    enum { WIDEST_PANEL = 128 }; /* bytes: of AVX-512 */
+    enum { WIDEST = 64 }; /* bytes of a vector of AVX-512 */
     if (uses_dots(p) || p->batch != 1) return 0;
-    int64_t size = p->dtype == EBM_F64 ? 8 : 4, panel = WIDEST_PANEL / size;
-    return (size_t)(ceil_div(p->columns, panel) * WIDEST_PANEL) *
+    int64_t size = p->dtype == EBM_F64 ? 8 : 4;
+    return (size_t)(ceil_div(p->columns * size, WIDEST) * WIDEST) *
            (size_t)(ebm__dense_taps(&p->x) * p->x.depth);
 }
 
 void EBM_CPU(dense_pack)(const ebm__dense_product *p, void *to)
 {
     bool wide = p->dtype == EBM_F64;
-    int64_t size = wide ? 8 : 4, panels = ceil_div(p->columns, 2 * VECTOR_BYTES / size);
+    int64_t size = wide ? 8 : 4, panels = ceil_div(p->columns, WIDTH * VECTOR_BYTES / size);
     double elements = (double)ebm__dense_taps(&p->x) * (double)p->x.depth * (double)p->columns;
     pack_job work = {p, to};
     EBM_CPU(dense_spread)(8 * elements, panels, wide ? pack_task_f64 : pack_task_f32, &work);

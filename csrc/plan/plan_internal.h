@@ -282,9 +282,12 @@ typedef struct ebm__block {
     int64_t iota_count;
 
     ebm__needs needs;
-    ebm__value *value;    /* by ref */
-    int32_t *copy;        /* by ref: its contiguous store plus 1 */
-    bool *fixed;          /* by ref */
+    ebm__value *value; /* by ref */
+    int32_t *copy;     /* by ref: its contiguous store plus 1 */
+    bool *fixed;       /* by ref */
+    ebm_ref *same;     /* by ref: the first one with the same value */
+    ebm_ref *table;    /* n_table places, by the hash of a node: refs, or 0 */
+    int64_t n_table;
     int32_t *input_store; /* by number of input: its store plus 1 */
     int32_t *n_product;   /* by ref and way of reading it as a right operand: products; */
     int32_t *packed;      /* the vertex that laid it out last, plus 1 */

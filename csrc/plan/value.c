@@ -288,6 +288,63 @@ static ebm_status value_of_repeat(ebm__block *b, ebm_ref ref, const ebm_node *no
     return EBM_OK;
 }
 
+/* ---- equal values ------------------------------------------------------------------------------ */
+
+/* The variable of a derivative is never merged with another, so what is computed from the same value
+ * under two such names stands in the graph twice.  Here names do not count. */
+static bool is_name(ebm_op op)
+{
+    return op == EBM_OP_mark || op == EBM_OP_graft || op == EBM_OP_stop;
+}
+
+static uint64_t hash_of(const ebm__block *b, const ebm_node *node)
+{
+    const uint64_t prime = 0x9e3779b97f4a7c15u;
+    uint64_t hash = (uint64_t)node->op;
+    for (int32_t i = 0; i < node->n_in; i++)
+        hash = (hash ^ (uint64_t)b->same[node->in[i]]) * prime;
+    for (int32_t i = 0; i < node->n_attr; i++) hash = (hash ^ (uint64_t)node->attr[i]) * prime;
+    return hash ^ hash >> 32;
+}
+
+static bool is_same(const ebm__block *b, const ebm_node *x, const ebm_node *y)
+{
+    if (x->op != y->op || x->n_in != y->n_in || x->n_attr != y->n_attr) return false;
+    for (int32_t i = 0; i < x->n_in; i++)
+        if (b->same[x->in[i]] != b->same[y->in[i]]) return false;
+    return x->n_attr == 0 || memcmp(x->attr, y->attr, (size_t)x->n_attr * sizeof *x->attr) == 0;
+}
+
+/* Sets b->same[ref]: the first ref with this value. */
+static void find_same(ebm__block *b, ebm_ref ref, const ebm_node *node)
+{
+    ebm_op_family family = ebm_op_get(node->op)->family;
+    b->same[ref] = ref;
+    if (!b->c->fuse || family == EBM_FAMILY_STRUCTURE) return;
+    if (is_name(node->op)) {
+        b->same[ref] = b->same[node->in[0]];
+        return;
+    }
+    uint64_t mask = (uint64_t)b->n_table - 1, at = hash_of(b, node) & mask;
+    for (; b->table[at]; at = (at + 1) & mask) {
+        ebm_node other = ebm_graph_node(b->graph, b->table[at]);
+        if (!is_same(b, node, &other)) continue;
+        b->same[ref] = b->table[at];
+        return;
+    }
+    b->table[at] = ref;
+}
+
+static ebm_status make_table(ebm__block *b)
+{
+    for (b->n_table = 16; b->n_table < 2 * (int64_t)b->needs.n_order;) b->n_table *= 2;
+    b->same = ebm__pool_alloc(&b->c->temp, ebm_graph_count(b->graph), sizeof *b->same);
+    b->table = ebm__pool_alloc(&b->c->temp, b->n_table, sizeof *b->table);
+    return b->same && b->table ? EBM_OK : EBM_NOMEM;
+}
+
+/* ---- kernels -------------------------------------------------------------------------------------- */
+
 /* Ways of reading the right operand of a product, which are laid out differently; -1: in none. */
 enum { PRODUCT_WAYS = 4 };
 
@@ -302,9 +359,9 @@ static int32_t way_of(const ebm_node *node)
 }
 
 /* Number of a ref read in a way, among PRODUCT_WAYS times the refs. */
-static int64_t reading_of(const ebm_node *node)
+static int64_t reading_of(const ebm__block *b, const ebm_node *node)
 {
-    return (int64_t)PRODUCT_WAYS * node->in[1] + way_of(node);
+    return (int64_t)PRODUCT_WAYS * b->same[node->in[1]] + way_of(node);
 }
 
 /* The right operand of a product, laid out as the product `ref` wants it, if that is how the device
@@ -325,7 +382,7 @@ static ebm_status pack_operand(ebm__block *b, ebm_ref ref, const ebm_node *node,
                             .n_attr = node->n_attr};
     size_t bytes = device->packed(device, &args);
     if (bytes == 0) return EBM_OK;
-    int32_t *packed = &b->packed[reading_of(node)];
+    int32_t *packed = &b->packed[reading_of(b, node)];
     if (*packed) {
         ebm_node other = ebm_graph_node(b->graph, b->vertex[*packed - 1].ref);
         if (memcmp(other.attr, node->attr, (size_t)node->n_attr * sizeof *node->attr) == 0) {
@@ -350,19 +407,22 @@ static bool packs(const ebm__block *b, ebm_ref ref, const ebm_node *node)
 {
     enum { MANY_PRODUCTS = 3 };
     if (!b->c->fuse || b->fixed[ref] || way_of(node) < 0) return false;
-    return b->fixed[node->in[1]] || b->n_product[reading_of(node)] >= MANY_PRODUCTS;
+    return b->fixed[node->in[1]] || b->n_product[reading_of(b, node)] >= MANY_PRODUCTS;
 }
 
-/* How often each ref is the right operand of a product, in each way. */
-static ebm_status count_products(ebm__block *b)
+/* Which refs are the same value, and how often each is the right operand of a product, in each way. */
+static ebm_status look_through(ebm__block *b)
 {
     int64_t count = (int64_t)PRODUCT_WAYS * ebm_graph_count(b->graph);
     b->n_product = ebm__pool_alloc(&b->c->temp, count, sizeof *b->n_product);
     b->packed = ebm__pool_alloc(&b->c->temp, count, sizeof *b->packed);
     if (!b->n_product || !b->packed) return EBM_NOMEM;
+    EBM_TRY(make_table(b));
     for (int32_t i = 0; i < b->needs.n_order; i++) {
         ebm_node node = ebm_graph_node(b->graph, b->needs.order[i]);
-        if (way_of(&node) >= 0) b->n_product[reading_of(&node)]++;
+        find_same(b, b->needs.order[i], &node);
+        if (b->same[b->needs.order[i]] == b->needs.order[i] && way_of(&node) >= 0)
+            b->n_product[reading_of(b, &node)]++;
     }
     return EBM_OK;
 }
@@ -374,17 +434,18 @@ static ebm_status value_of_kernel(ebm__block *b, ebm_ref ref, const ebm_node *no
     bool strided = element && b->c->fuse;
     int32_t store;
     b->fixed[ref] = is_fixed(b, node, NULL);
-    for (int32_t i = 0; i < node->n_in && !strided; i++) EBM_TRY(solid(b, node->in[i], &store));
+    for (int32_t i = 0; i < node->n_in && !strided; i++)
+        EBM_TRY(solid(b, b->same[node->in[i]], &store));
     bool once = packs(b, ref, node);
     int32_t right = once ? b->value[node->in[1]].store : -1;
     if (once) {
-        EBM_TRY(solid(b, node->in[1], &right));
+        EBM_TRY(solid(b, b->same[node->in[1]], &right));
         EBM_TRY(pack_operand(b, ref, node, &right));
     }
     EBM_TRY(add_filler(b, &store, element ? EBM__ELEMENT : EBM__KERNEL, ref));
     set_whole(b, ref, store);
     for (int32_t i = 0; i < node->n_in; i++) {
-        ebm_ref in = node->in[i];
+        ebm_ref in = b->same[node->in[i]];
         int32_t from = b->value[in].store;
         if (!strided) EBM_TRY(solid(b, in, &from));
         EBM_TRY(add_read(b, in, once && i == 1 ? right : from));
@@ -395,6 +456,11 @@ static ebm_status value_of_kernel(ebm__block *b, ebm_ref ref, const ebm_node *no
 static ebm_status value_of(ebm__block *b, ebm_ref ref)
 {
     ebm_node node = ebm_graph_node(b->graph, ref);
+    if (b->same[ref] != ref) {
+        b->value[ref] = b->value[b->same[ref]];
+        b->fixed[ref] = b->fixed[b->same[ref]];
+        return EBM_OK;
+    }
     switch (node.op) {
     case EBM_OP_poison: return ebm_fail(EBM_VALUE, "plan: an output that does not exist");
     case EBM_OP_input: return value_of_input(b, ref, &node);
@@ -522,7 +588,7 @@ ebm_status ebm__block_values(ebm__block *b)
     b->input_store = ebm__pool_alloc(&b->c->temp, ebm_graph_n_inputs(b->graph),
                                      sizeof *b->input_store);
     if (!b->value || !b->copy || !b->fixed || !b->input_store) return EBM_NOMEM;
-    EBM_TRY(count_products(b));
+    EBM_TRY(look_through(b));
     for (int32_t i = 0; i < b->needs.n_order; i++) EBM_TRY(value_of(b, b->needs.order[i]));
     EBM_TRY(value_of_outputs(b));
     return list_readers(b);

@@ -476,6 +476,27 @@ def test_static_arguments():
     assert loop(1.0, 5) == 32
 
 
+def test_what_derivatives_share_is_computed_once():
+    """Each names its variable anew, and the plan sees through the names."""
+    w = rng.standard_normal((3, 3))
+
+    def f(x):
+        return np.tanh(np.tanh(x @ w) @ w)
+
+    def both(x, t, u):
+        first, second = (ebm.jvp(f, (x,), (v,))[1] for v in (t, u))
+        return f(x), first, second, ebm.vjp(f, x)[1](u)[0]
+
+    with ebm.profile() as profile:
+        y, first, second, back = ebm.jit(both)(X, X + 1, X - 1)
+    products = sum(row.calls for row in profile.rows() if row.name.startswith("matmul"))
+    assert products == 2 + 2 * 2 + 2
+    close(first, ebm.jvp(f, (X,), (X + 1,))[1])
+    close(second, ebm.jvp(f, (X,), (X - 1,))[1])
+    close(back, ebm.vjp(f, X)[1](X - 1)[0])
+    close(y, np.tanh(np.tanh(X @ w) @ w))
+
+
 # ---- arguments that are given away -----------------------------------------------------------
 
 

@@ -26,12 +26,13 @@ enum { VECTOR_BYTES = 16, TILE = 4, SMALL_TILE = 4 };
 #endif
 
 enum {
-    BLOCK = 256,         /* rows of a task, at most */
-    BLOCK_ROWS = 128,    /* the same for columns, whose rows are packed */
-    BLOCK_COLUMNS = 256, /* columns of a task, at most */
-    PAD = 12,            /* pointers behind those of a task's rows that a tile may read */
-    LINE = BLOCK + PAD,  /* pointers of a tap */
-    TAPS = 16,           /* taps of a slice of a sum, at most */
+    BLOCK = 256,          /* rows of a task, at most */
+    BLOCK_PACKED = 128,   /* the same for columns, if its rows are packed, */
+    BLOCK_IN_PLACE = 384, /* and if not */
+    BLOCK_COLUMNS = 256,  /* columns of a task, at most */
+    PAD = 12,             /* pointers behind those of a task's rows that a tile may read */
+    LINE = BLOCK + PAD,   /* pointers of a tap */
+    TAPS = 16,            /* taps of a slice of a sum, at most */
     TERMS_BYTES = WIDTH == 4 ? 512 : 1024, /* of a packed column of B: a panel stays in L1 */
     FEW_ROWS = 32,                         /* columns: not worth packing B */
     NEAR_BYTES = 1 << 20,                  /* of a right operand that L2 holds */
@@ -168,13 +169,20 @@ static job cut_rows(const ebm__dense_product *p)
     return work;
 }
 
+/* The rows of `columns` do not fill tiles in place. */
+static bool is_ragged(const ebm__dense_windows *x)
+{
+    return x->depth % SMALL_TILE != 0;
+}
+
 /* The sum over pixels is cut first, into parts that are added at the end: that costs less than
  * smaller tasks, which pack the same operands again. */
 static job cut_columns(const ebm__dense_product *p)
 {
     enum { LEAST_PIXELS = 1024 };
     int64_t pixels = ebm__dense_pixels(&p->x);
-    int64_t block = min(BLOCK_ROWS, (TAPS - 1) * p->x.depth / SMALL_TILE * SMALL_TILE);
+    int64_t most = is_ragged(&p->x) ? BLOCK_PACKED : BLOCK_IN_PLACE;
+    int64_t block = min(most, (TAPS - 1) * p->x.depth / SMALL_TILE * SMALL_TILE);
     job work = {.product = p, .all_rows = ebm__dense_taps(&p->x) * p->x.depth, .parts = 1};
     work.work = work_of(p);
     cut_to(&work, block, BLOCK_COLUMNS);

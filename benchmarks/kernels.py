@@ -16,7 +16,8 @@ CONV_SIZES = ((32, 16, 128, 128, 3, 1), (32, 28, 64, 64, 3, 1), (32, 28, 64, 64,
 
 CASES = [("matmul", size) for size in PRODUCT_SIZES]
 CASES += [(kind, size) for size in CONV_SIZES for kind in CONVS]
-CASES += [("normal", (1_000_000,))]
+CASES += [("swish", (256, 1024)), ("normal", (1_000_000,))]
+COUNTED = ("swish", "normal")  # in numbers, not in operations
 
 
 # ---- arrays, and what is to come out ---------------------------------------------------------
@@ -34,6 +35,8 @@ def shapes_of(kind, size):
     """Of the operands."""
     if kind == "normal":
         return ()
+    if kind == "swish":
+        return size, size[-1:]
     if kind == "matmul":
         m, n, k = size
         return (m, k), (k, n)
@@ -48,8 +51,8 @@ def arrays_of(kind, size):
 
 def work(kind, size):
     """Of a call: 10^9 operations, or 10^6 numbers."""
-    if kind == "normal":
-        return size[0] / 1e6
+    if kind in COUNTED:
+        return math.prod(size) / 1e6
     if kind == "matmul":
         return 2e-9 * math.prod(size)
     _, w, q = conv_shapes(size)
@@ -66,6 +69,8 @@ def expect(kind, size, arrays, got):
     a, b = arrays
     if kind == "matmul":
         want = a.astype(np.float64) @ b
+    elif kind == "swish":
+        want = swish(a.astype(np.float64), b)
     else:
         x, w = (np.zeros(shape, np.float32) for shape in conv_shapes(size)[:2])
         given = {"conv": (a, b, None), "conv data": (x, b, a), "conv weight": (a, w, b)}
@@ -73,6 +78,12 @@ def expect(kind, size, arrays, got):
         q = None if q is None else q.astype(np.float64)
         want = dense.conv_reference(x, w, size[-1], q)[CONVS.index(kind)]
     dense.check(got, want, kind)
+
+
+def swish(a, b):
+    """Of a + b."""
+    x = a + b
+    return x / (1 + np.exp(-x))
 
 
 # ---- the libraries ---------------------------------------------------------------------------
@@ -87,6 +98,9 @@ def ebmlib_calls(kind, size, arrays):
             return ops.normal(g, *nodes, 0, np.float32, size)
         if kind == "matmul":
             return ops.matmul(g, *nodes)
+        if kind == "swish":
+            a, b = nodes
+            return ops.swish(g, ops.add(g, a, ops.broadcast_to(g, b, size)))
         _, side, _, _, kernel, stride = size
         sides = {"conv": (), "conv data": (side, side), "conv weight": (kernel, kernel)}[kind]
         op = {"conv": ops.conv, "conv data": ops.conv_data, "conv weight": ops.conv_weight}
@@ -105,6 +119,8 @@ def numpy_calls(kind, size, arrays):
         a, b = arrays
         out = np.empty((len(a), b.shape[1]), np.float32)
         yield lambda: np.matmul(a, b, out=out), np.array, 1
+    elif kind == "swish":
+        yield lambda: swish(*arrays), np.array, 1
 
 
 def torch_calls(kind, size, arrays):
@@ -119,6 +135,9 @@ def torch_calls(kind, size, arrays):
         a, b = map(torch.from_numpy, arrays)
         out = torch.empty(len(a), b.shape[1])
         yield lambda: torch.mm(a, b, out=out), torch.Tensor.numpy, 1
+    elif kind == "swish":
+        a, b = map(torch.from_numpy, arrays)
+        yield lambda: torch.nn.functional.silu(a + b), torch.Tensor.numpy, 1
     else:
         for layout in (torch.contiguous_format, torch.channels_last):
             yield torch_conv(kind, size, arrays, layout)
@@ -177,6 +196,8 @@ def jax_calls(kind, size, arrays):
             return jax.lax.fori_loop(0, more, lambda _, c: (a + 0 * c[:, :1]) @ b, a @ b)
 
         yield waiting(jax.jit(many), a, b), np.array, more + 1
+    elif kind == "swish":
+        yield waiting(jax.jit(lambda a, b: jax.nn.swish(a + b)), a, b), np.array, 1
     else:
         yield waiting(jax.jit(jax_conv(kind, size)), a, b), np.array, 1
 

@@ -1,4 +1,4 @@
-"""M1: products, convolutions and normals, against NumPy, PyTorch and JAX.
+"""M1: products, convolutions, activations and normals, against NumPy, PyTorch and JAX.
 
     python benchmarks/micro.py                      one thread, and two
     python benchmarks/micro.py --threads 1 --cases matmul,normal
@@ -12,6 +12,7 @@ runs through a plan, as in use.
     matmul       C = A B, A (M, K), B (K, N), in GFLOP/s
     conv         and its two adjoints, data and weight, in GFLOP/s, padding counted; PyTorch in
                  the faster of its two layouts of images, JAX by lax, as its users write it
+    swish        of a sum with a bias, one elementwise region, in million values a second
     normal       float32 N(0, 1), a million to a call, in million values a second
 
 NumPy has no convolutions.
@@ -29,9 +30,9 @@ import systems
 from measuring import Process
 from report import against, lines
 
-TITLE = "M1: products, convolutions, normals"
-TEXT = """GFLOP/s, and million normals a second. The share is that of the multiply-add peak of
-as many threads, measured in the same rounds."""
+TITLE = "M1: products, convolutions, activations, normals"
+TEXT = """GFLOP/s, and million activations or normals a second. The share is that of the
+multiply-add peak of as many threads, measured in the same rounds."""
 
 LIBRARIES = {"ebmlib": "numpy", "numpy": "numpy", "torch": "torch", "jax": "optax"}
 BATCHES, BATCH_SECONDS = 9, 0.02
@@ -41,6 +42,8 @@ def goal(kind, size, threads, isa):
     """Share of the peak in percent, or for normals times NumPy; None where there is none."""
     if kind == "normal":
         return {"avx2": 6, "avx512": 12}.get(isa) if threads == 1 else None
+    if kind == "swish":
+        return None
     if kind == "matmul":
         return {1: 88, 2: 85}.get(threads) if tuple(size) == (256, 1024, 1024) else None
     return 75 if size[4] == 4 else 80 if kind == "conv weight" else 85
@@ -124,6 +127,8 @@ def describe(row):
     kind, size = row["kind"], row["size"]
     if kind == "normal":
         return f"normals, {size[0]:,}"
+    if kind == "swish":
+        return "swish of a sum, " + " x ".join(map(str, size))
     if kind == "matmul":
         return "product " + " x ".join(map(str, size))
     count, side, channels, out, kernel, stride = size
@@ -135,7 +140,7 @@ def marks(row):
     medians = {name: statistics.median(rates) for name, rates in row["rates"].items()}
     own = medians.pop("ebmlib")
     times = own / max(medians.values()) if medians else None
-    if row["kind"] == "normal":
+    if row["kind"] in ("swish", "normal"):
         return times, own / medians["numpy"] if "numpy" in medians else None
     pairs = zip(row["rates"]["ebmlib"], row["peaks"], strict=True)
     return times, statistics.median(100 * rate / peak for rate, peak in pairs)
@@ -143,7 +148,7 @@ def marks(row):
 
 def table_row(row, names):
     times, mark = marks(row)
-    form = "{:.1f} x NumPy" if row["kind"] == "normal" else "{:.0f} %"
+    form = "{:.1f} x NumPy" if row["kind"] in ("swish", "normal") else "{:.0f} %"
     rates = [row["rates"].get(name) for name in names]
     return [
         describe(row),

@@ -3,7 +3,7 @@
     python benchmarks/dense.py [threads]
 
 The peak is measured in the same run, from registers alone. Each kernel runs through a
-plan, as in real use; the median of the calls is reported.
+plan, as in real use; the cases take turns, and the median of the calls is reported.
 """
 
 import sys
@@ -15,6 +15,7 @@ import ebmlib
 from ebmlib import _core
 
 ops = _core.ops
+TURNS = 20
 
 
 def peak(threads: int) -> float:
@@ -29,14 +30,21 @@ def plan(build, *arrays):
     return _core.Plan(graph, [build(graph, *nodes)])
 
 
-def median_time(call, *arrays) -> float:
-    call(*arrays)
-    times = []
-    while len(times) < 7 or (sum(times) < 1.0 and len(times) < 200):
-        start = time.perf_counter()
-        call(*arrays)
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
+def rates(cases, rounds: int = 4) -> list[float]:
+    """GFLOP/s of each case: the median call. The cases take turns, since clocks change."""
+    times: list[list[float]] = [[] for _ in cases]
+    for _ in range(rounds):
+        for (_, _, call, arrays), taken in zip(cases, times, strict=True):
+            call(*arrays)
+            end, least = time.perf_counter() + 0.1, len(taken) + 3
+            while len(taken) < least or time.perf_counter() < end:
+                start = time.perf_counter()
+                call(*arrays)
+                taken.append(time.perf_counter() - start)
+    return [
+        flops / float(np.median(taken)) / 1e9
+        for (_, flops, _, _), taken in zip(cases, times, strict=True)
+    ]
 
 
 def geometry(stride: int) -> tuple[int, ...]:
@@ -70,11 +78,58 @@ def check(got, want, what) -> None:
         raise SystemExit(f"{what}: wrong by {error:.1e}")
 
 
-def matmul(m, n, k, rng):
-    a, b = (rng.standard_normal(s, dtype=np.float32) for s in ((m, k), (k, n)))
-    call = plan(ops.matmul, a, b)
-    check(call(a, b)[0], a.astype(np.float64) @ b, "matmul")
-    yield f"matmul {m}x{n}x{k}", 2.0 * m * n * k, call, (a, b)
+def matmul(m, n, k, rng, left="N", right="N", batch=1):
+    """Products of (m, k) and (k, n); an operand "T" lies in memory transposed."""
+    shapes = ((k, m) if left == "T" else (m, k), (n, k) if right == "T" else (k, n))
+    a, b = (
+        rng.standard_normal((batch, *s) if batch > 1 else s, dtype=np.float32) for s in shapes
+    )
+    call = plan(lambda g, x, y: ops.matmul_ex(g, x, y, left == "T", right == "T"), a, b)
+    whole_a = a.astype(np.float64)
+    want = (whole_a.swapaxes(-1, -2) if left == "T" else whole_a) @ (
+        b.swapaxes(-1, -2) if right == "T" else b
+    )
+    check(call(a, b)[0], want, "matmul")
+    name = f"{batch} x {m}x{n}x{k}" if batch > 1 else f"{m}x{n}x{k}"
+    yield f"matmul {left}{right} {name}", 2.0 * batch * m * n * k, call, (a, b)
+
+
+def loop(build, x, w):
+    """TURNS times x = build(x, w), in a loop that may lay w out once."""
+    graph = _core.Graph()
+    start, weight = (graph.input(None, v.dtype, v.shape, False) for v in (x, w))
+    body, _, (carry,), _ = graph.repeat_open(TURNS, [start], [])
+    (last,), _ = body.repeat_close([build(body, carry, body.lift(weight))], [], False)
+    return _core.Plan(graph, [last])
+
+
+def matmul_in_loop(m, n, rng):
+    x = rng.standard_normal((m, n), dtype=np.float32)
+    w = rng.standard_normal((n, n), dtype=np.float32) / np.float32(np.sqrt(n))
+    call = loop(ops.matmul, x, w)
+    want = x.astype(np.float64)
+    for _ in range(TURNS):
+        want = want @ w
+    check(call(x, w)[0], want, "matmul in a loop")
+    yield f"{TURNS} turns of matmul {m}x{n}x{n}", 2.0 * TURNS * m * n * n, call, (x, w)
+
+
+def conv_in_loop(batch, side, channels, rng):
+    x = rng.standard_normal((batch, side, side, channels), dtype=np.float32)
+    w = rng.standard_normal((3, 3, channels, channels), dtype=np.float32)
+    w /= np.float32(np.sqrt(9 * channels))
+    geo = geometry(1)
+    forward = loop(lambda g, x, w: ops.conv(g, x, w, geo), x, w)
+    data = loop(lambda g, q, w: ops.conv_data(g, q, w, geo, side, side), x, w)
+    y = dx = x.astype(np.float64)
+    for _ in range(TURNS):
+        y, dx = conv_reference(y, w, 1)[0], conv_reference(x, w, 1, dx)[1]
+    check(forward(x, w)[0], y, "conv in a loop")
+    check(data(x, w)[0], dx, "conv_data in a loop")
+    flops = 2.0 * TURNS * x.size * 9 * channels
+    name = f"3x3 {channels}->{channels}, {batch} of {side}x{side}"
+    yield f"{TURNS} turns of conv {name}", flops, forward, (x, w)
+    yield "  data", flops, data, (x, w)
 
 
 def conv(batch, side, channels, out, kernel, stride, rng):
@@ -101,18 +156,33 @@ def main() -> None:
     rng = np.random.default_rng(0)
     ceiling = peak(threads)
     print(f"{threads} thread(s), {_core.isa()}, FMA peak {ceiling:.0f} GFLOP/s")
-    for case in (
+    groups = (
         matmul(256, 1024, 1024, rng),
         matmul(128, 128, 128, rng),
         matmul(64, 784, 500, rng),
+        matmul(64, 2352, 2000, rng),
+        matmul(64, 2000, 2352, rng, right="T"),
+        matmul(2000, 2352, 64, rng, left="T"),
+        matmul(100, 100, 2000, rng, left="T"),
+        matmul(256, 128, 256, rng, batch=16),
+        matmul(256, 256, 128, rng, right="T", batch=16),
+        matmul_in_loop(64, 128, rng),
+        matmul_in_loop(100, 100, rng),
+        matmul_in_loop(2000, 100, rng),
+        conv_in_loop(2, 32, 128, rng),
+        conv_in_loop(1, 8, 256, rng),
+        conv_in_loop(2, 4, 256, rng),
         conv(32, 16, 128, 128, 3, 1, rng),
         conv(32, 28, 64, 64, 3, 1, rng),
         conv(32, 28, 64, 64, 4, 2, rng),
+        conv(32, 14, 64, 128, 4, 2, rng),
         conv(32, 28, 1, 64, 3, 1, rng),
-    ):
-        for name, flops, call, arrays in case:
-            rate = flops / median_time(call, *arrays) / 1e9
-            print(f"{name:44s} {rate:7.1f} GFLOP/s {100 * rate / ceiling:5.0f} % of peak")
+        conv(16, 32, 3, 128, 3, 1, rng),
+        conv(16, 32, 64, 6, 3, 1, rng),
+    )
+    cases = [case for group in groups for case in group]
+    for (name, *_), rate in zip(cases, rates(cases), strict=True):
+        print(f"{name:44s} {rate:7.1f} GFLOP/s {100 * rate / ceiling:5.0f} % of peak")
 
 
 if __name__ == "__main__":

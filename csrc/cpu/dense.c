@@ -16,13 +16,13 @@
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #define WIDTH 4
-enum { VECTOR_BYTES = 64, TILE = 6, SMALL_TILE = 4 };
+enum { VECTOR_BYTES = 64, TILE = 6, SMALL_TILE = 4, DOTS_2 = 8, DOTS_3 = 8, DOTS_4 = 6 };
 #elif defined(__AVX2__)
 #define WIDTH 2
-enum { VECTOR_BYTES = 32, TILE = 6, SMALL_TILE = 4 };
+enum { VECTOR_BYTES = 32, TILE = 6, SMALL_TILE = 4, DOTS_2 = 6, DOTS_3 = 4, DOTS_4 = 3 };
 #else
 #define WIDTH 2
-enum { VECTOR_BYTES = 16, TILE = 4, SMALL_TILE = 4 };
+enum { VECTOR_BYTES = 16, TILE = 4, SMALL_TILE = 4, DOTS_2 = 6, DOTS_3 = 4, DOTS_4 = 3 };
 #endif
 
 enum {
@@ -44,6 +44,7 @@ enum {
 #define SERIAL_WORK 1e6 /* less is not worth waking a thread */
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -345,9 +346,8 @@ static int64_t tap_start(const ebm__dense_product *p, int64_t t)
     return t / p->x.w.taps * p->b_tap_h + t % p->x.w.taps * p->b_tap_w;
 }
 
-/* Rows of a dot tile, by the number of columns: all sums and one row of B fit in 16
- * registers. */
-static const int64_t dot_heights[DOT_COLUMNS + 1] = {0, 8, 6, 4, 3};
+/* Rows of a dot tile, by the number of columns: all sums and one row of B fit in registers. */
+static const int64_t dot_heights[DOT_COLUMNS + 1] = {0, DOT_TILE, DOTS_2, DOTS_3, DOTS_4};
 
 /* With fewer columns than lanes it is better that the lanes run along the channels. */
 static bool uses_dots(const ebm__dense_product *p)
@@ -383,6 +383,16 @@ typedef struct target {
     }
 DEFINE_PARTS(f32, __m512, __mmask16, _mm512_maskz_loadu_ps, _mm512_mask_storeu_ps)
 DEFINE_PARTS(f64, __m512d, __mmask8, _mm512_maskz_loadu_pd, _mm512_mask_storeu_pd)
+
+static inline float sum_lanes_f32(__m512 x)
+{
+    return _mm512_reduce_add_ps(x);
+}
+
+static inline double sum_lanes_f64(__m512d x)
+{
+    return _mm512_reduce_add_pd(x);
+}
 #else
 #define DEFINE_PARTS(suffix, real)                                                      \
     typedef real part_##suffix __attribute__((vector_size(VECTOR_BYTES)));              \
@@ -398,6 +408,18 @@ DEFINE_PARTS(f64, __m512d, __mmask8, _mm512_maskz_loadu_pd, _mm512_mask_storeu_p
     }
 DEFINE_PARTS(f32, float)
 DEFINE_PARTS(f64, double)
+
+#define DEFINE_SUM(suffix, real)                                                        \
+    static inline real sum_lanes_##suffix(part_##suffix x)                              \
+    {                                                                                   \
+        real s[sizeof x / sizeof(real)];                                                \
+        memcpy(s, &x, sizeof x);                                                        \
+        for (size_t n = sizeof x / sizeof(real) / 2; n > 0; n /= 2)                     \
+            for (size_t i = 0; i < n; i++) s[i] += s[i + n];                            \
+        return s[0];                                                                    \
+    }
+DEFINE_SUM(f32, float)
+DEFINE_SUM(f64, double)
 #endif
 
 /* Memory that is wanted soon: `runs` of `bytes`, `step` bytes apart. */

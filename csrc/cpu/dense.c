@@ -13,8 +13,10 @@
 
 #include <string.h>
 
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
+#endif
+#if defined(__AVX512F__)
 #define WIDTH 4
 enum { VECTOR_BYTES = 64, TILE = 6, SMALL_TILE = 4, DOTS_2 = 8, DOTS_3 = 8, DOTS_4 = 6 };
 #elif defined(__AVX2__)
@@ -370,6 +372,9 @@ typedef struct target {
     bool add;
 } target;
 
+typedef float part_f32 __attribute__((vector_size(VECTOR_BYTES)));
+typedef double part_f64 __attribute__((vector_size(VECTOR_BYTES)));
+
 /* `n` elements, fewer than a vector has, in zeros; and back. */
 #if defined(__AVX512F__)
 #define DEFINE_PARTS(suffix, real, bits, load, store)                                   \
@@ -383,19 +388,24 @@ typedef struct target {
     }
 DEFINE_PARTS(f32, __m512, __mmask16, _mm512_maskz_loadu_ps, _mm512_mask_storeu_ps)
 DEFINE_PARTS(f64, __m512d, __mmask8, _mm512_maskz_loadu_pd, _mm512_mask_storeu_pd)
+#elif defined(__AVX2__)
+static const int64_t part_masks[] = {-1, -1, -1, -1, 0, 0, 0, 0};
 
-static inline float sum_lanes_f32(__m512 x)
-{
-    return _mm512_reduce_add_ps(x);
-}
-
-static inline double sum_lanes_f64(__m512d x)
-{
-    return _mm512_reduce_add_pd(x);
-}
+#define DEFINE_PARTS(suffix, real, load, store)                                       \
+    static inline part_##suffix load_part_##suffix(const real *from, int64_t n)                      \
+    {                                                                                         \
+        const real *mask = (const real *)(part_masks + 4) - n;                                \
+        return load(from, _mm256_loadu_si256((const __m256i *)mask));                         \
+    }                                                                                         \
+    static inline void store_part_##suffix(real *to, part_##suffix x, int64_t n)                     \
+    {                                                                                         \
+        const real *mask = (const real *)(part_masks + 4) - n;                                \
+        store(to, _mm256_loadu_si256((const __m256i *)mask), x);                              \
+    }
+DEFINE_PARTS(f32, float, _mm256_maskload_ps, _mm256_maskstore_ps)
+DEFINE_PARTS(f64, double, _mm256_maskload_pd, _mm256_maskstore_pd)
 #else
 #define DEFINE_PARTS(suffix, real)                                                      \
-    typedef real part_##suffix __attribute__((vector_size(VECTOR_BYTES)));              \
     static inline part_##suffix load_part_##suffix(const real *from, int64_t n)          \
     {                                                                                   \
         part_##suffix x = {0};                                                          \
@@ -408,7 +418,20 @@ static inline double sum_lanes_f64(__m512d x)
     }
 DEFINE_PARTS(f32, float)
 DEFINE_PARTS(f64, double)
+#endif
 
+/* The halves are added until one lane is left. */
+#if defined(__AVX512F__)
+static inline float sum_lanes_f32(__m512 x)
+{
+    return _mm512_reduce_add_ps(x);
+}
+
+static inline double sum_lanes_f64(__m512d x)
+{
+    return _mm512_reduce_add_pd(x);
+}
+#else
 #define DEFINE_SUM(suffix, real)                                                        \
     static inline real sum_lanes_##suffix(part_##suffix x)                              \
     {                                                                                   \

@@ -43,7 +43,7 @@ def machine():
         "processors": len(os.sched_getaffinity(0)),
         "isa": isa(),
         "python": platform.python_version(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
     }
 
 

@@ -343,7 +343,7 @@ static ebm_status make_table(ebm__block *b)
     return b->same && b->table ? EBM_OK : EBM_NOMEM;
 }
 
-/* ---- kernels --------------------------------------------------------------------------------- */
+/* ---- kernels ----------------------------------------------------------------------------------- */
 
 /* Ways of reading the right operand of a product, which are laid out differently; -1: in none. */
 enum { PRODUCT_WAYS = 4 };

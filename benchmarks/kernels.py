@@ -8,6 +8,7 @@ import math
 
 import dense
 import numpy as np
+from micro import COUNTED
 
 CONVS = ("conv", "conv data", "conv weight")  # and its two adjoints
 PRODUCT_SIZES = ((256, 1024, 1024), (128, 128, 128), (64, 784, 500), (64, 100, 100))  # M, N, K
@@ -17,7 +18,6 @@ CONV_SIZES = ((32, 16, 128, 128, 3, 1), (32, 28, 64, 64, 3, 1), (32, 28, 64, 64,
 CASES = [("matmul", size) for size in PRODUCT_SIZES]
 CASES += [(kind, size) for size in CONV_SIZES for kind in CONVS]
 CASES += [("swish", (256, 1024)), ("normal", (1_000_000,))]
-COUNTED = ("swish", "normal")  # in numbers, not in operations
 
 
 # ---- arrays, and what is to come out ---------------------------------------------------------

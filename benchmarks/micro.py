@@ -35,6 +35,7 @@ TEXT = """GFLOP/s, and million activations or normals a second. The share is tha
 multiply-add peak of as many threads, measured in the same rounds."""
 
 LIBRARIES = {"ebmlib": "numpy", "numpy": "numpy", "torch": "torch", "jax": "optax"}
+COUNTED = ("swish", "normal")  # in numbers and beside NumPy, not in operations and of the peak
 BATCHES, BATCH_SECONDS = 9, 0.02
 
 
@@ -140,7 +141,7 @@ def marks(row):
     medians = {name: statistics.median(rates) for name, rates in row["rates"].items()}
     own = medians.pop("ebmlib")
     times = own / max(medians.values()) if medians else None
-    if row["kind"] in ("swish", "normal"):
+    if row["kind"] in COUNTED:
         return times, own / medians["numpy"] if "numpy" in medians else None
     pairs = zip(row["rates"]["ebmlib"], row["peaks"], strict=True)
     return times, statistics.median(100 * rate / peak for rate, peak in pairs)
@@ -148,7 +149,7 @@ def marks(row):
 
 def table_row(row, names):
     times, mark = marks(row)
-    form = "{:.1f} x NumPy" if row["kind"] in ("swish", "normal") else "{:.0f} %"
+    form = "{:.1f} x NumPy" if row["kind"] in COUNTED else "{:.0f} %"
     rates = [row["rates"].get(name) for name in names]
     return [
         describe(row),

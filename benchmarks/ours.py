@@ -3,9 +3,8 @@
 A workload is written as a *unit*, a NumPy function of constants, a state and random numbers;
 the library compiles it. ``run`` draws the numbers itself, as part of the work; ``check`` hands
 them out, so that every system can be fed the same. Chains are also written with the library's
-networks and samplers. Weights are [in, out] and (kh, kw, in,
-out), images (N, H, W, C): the neutral layouts of workloads.py are converted once, before the
-clock.
+networks and samplers. Weights are [in, out] and (kh, kw, in, out), images (N, H, W, C): the
+neutral layouts of workloads.py are converted once, before the clock.
 """
 
 import numpy as np

@@ -88,7 +88,7 @@ static inline int64_t ceil_div(int64_t a, int64_t b)
 typedef struct job {
     const ebm__dense_product *product;
     int64_t all_rows, ranges, rows, chunks, columns, parts, pixels;
-    double work;
+    double cost;
     void *partial; /* columns with parts > 1: [batch][parts][rows][columns] */
 } job;
 
@@ -138,7 +138,7 @@ static void cut(job *work, int64_t rows, int64_t least_columns)
     for (int64_t columns = BLOCK_COLUMNS;;) {
         cut_to(work, rows, columns);
         int64_t tasks = n_tasks(work);
-        if (tasks >= ENOUGH_TASKS || work->work < 2 * SERIAL_WORK * (double)tasks) return;
+        if (tasks >= ENOUGH_TASKS || work->cost < 2 * SERIAL_WORK * (double)tasks) return;
         bool low = rows <= LEAST_ROWS || work->all_rows <= LEAST_ROWS;
         if (columns > least_columns && (low || !work->product->packed))
             columns /= 2;
@@ -151,7 +151,7 @@ static void cut(job *work, int64_t rows, int64_t least_columns)
 
 /* Operations, and what it costs to bring operands and result, in operations: with a few columns
  * or terms a product waits for memory. */
-static double work_of(const ebm__dense_product *p)
+static double cost_of(const ebm__dense_product *p)
 {
     const double element = 16;
     double pixels = (double)ebm__dense_pixels(&p->x), depth = (double)p->x.depth;
@@ -165,7 +165,7 @@ static double work_of(const ebm__dense_product *p)
 static job cut_rows(const ebm__dense_product *p)
 {
     job work = {.product = p, .all_rows = ebm__dense_pixels(&p->x), .parts = 1};
-    work.work = work_of(p);
+    work.cost = cost_of(p);
     cut(&work, BLOCK, 32);
     work.rows += work.rows % 2;
     work.ranges = ceil_div(work.all_rows, work.rows);
@@ -187,7 +187,7 @@ static job cut_columns(const ebm__dense_product *p)
     int64_t most = is_ragged(&p->x) ? BLOCK_PACKED : BLOCK_IN_PLACE;
     int64_t block = min(most, (TAPS - 1) * p->x.depth / SMALL_TILE * SMALL_TILE);
     job work = {.product = p, .all_rows = ebm__dense_taps(&p->x) * p->x.depth, .parts = 1};
-    work.work = work_of(p);
+    work.cost = cost_of(p);
     cut_to(&work, block, BLOCK_COLUMNS);
     int64_t parts = min(ceil_div(ENOUGH_TASKS, n_tasks(&work)), pixels / LEAST_PIXELS);
     if (parts > 1) work.parts = parts;
@@ -543,7 +543,7 @@ void EBM_CPU(dense_rows)(const ebm__dense_product *product)
     if (product->batch == 0 || product->columns == 0 || pixels == 0) return;
     job work = cut_rows(product);
     ebm_task task = product->dtype == EBM_F64 ? rows_task_f64 : rows_task_f32;
-    EBM_CPU(dense_spread)(work.work, n_tasks(&work), task, &work);
+    EBM_CPU(dense_spread)(work.cost, n_tasks(&work), task, &work);
 }
 
 size_t EBM_CPU(dense_packed)(const ebm__dense_product *p)
@@ -587,7 +587,7 @@ void EBM_CPU(dense_columns)(const ebm__dense_product *product, void *scratch)
     bool wide = product->dtype == EBM_F64;
     ebm_task task = wide ? columns_task_f64 : columns_task_f32;
     ebm_task join = wide ? join_task_f64 : join_task_f32;
-    EBM_CPU(dense_spread)(work.work, n_tasks(&work), task, &work);
+    EBM_CPU(dense_spread)(work.cost, n_tasks(&work), task, &work);
     if (work.parts == 1) return;
     int64_t rows = product->batch * work.all_rows;
     double bytes = 8.0 * (double)rows * (double)product->columns * (double)work.parts;

@@ -445,19 +445,25 @@ DEFINE_SUM(f32, float)
 DEFINE_SUM(f64, double)
 #endif
 
-/* Memory that is wanted soon: `runs` of `bytes`, `step` bytes apart. */
+/* Memory that is wanted soon: `runs` of `bytes`, `step` bytes apart.  At every term `rate` more of
+ * them is due, in parts of WHOLE: few are to be on the way at once, since the machine lets
+ * everything wait when it cannot take another request. */
 typedef struct request {
     uintptr_t from;
     int64_t runs, bytes, step;
+    int64_t due, rate;
 } request;
 
-/* Asks L2 for runs first .. last - 1.  A few at a time: the machine takes no more at once. */
-static inline void ask_for(const request *next, int64_t first, int64_t last)
+enum { WHOLE = 1 << 16 };
+
+/* Asks L2 for one more run. */
+static inline void ask_for(request *next)
 {
-    for (int64_t i = first; i < last; i++)
-        for (int64_t at = 0; at < next->bytes; at += 64)
-            __builtin_prefetch((const void *)(next->from + (uintptr_t)(i * next->step + at)), 0,
-                               2);
+    if (next->runs == 0) return;
+    for (int64_t at = 0; at < next->bytes; at += 64)
+        __builtin_prefetch((const void *)(next->from + (uintptr_t)at), 0, 2);
+    next->from += (uintptr_t)next->step;
+    next->runs--;
 }
 
 /* B of a product being laid out. */

@@ -11,12 +11,14 @@ static int64_t store_bytes(const ebm__store *store)
     return store->size * (int64_t)ebm_dtype_size(store->dtype);
 }
 
-/* A new buffer of the block's arena.  Node by node nothing is shared. */
+/* A new buffer of the block's arena, or in that of a block around it for as long as its loop runs.
+ * Node by node nothing is shared. */
 static ebm_status new_buffer(ebm__block *b, int32_t *out, int64_t bytes, int32_t first,
                              int32_t last)
 {
-    ebm__buffer buffer = {.block = b->id, .bytes = bytes, .first = first, .last = last};
-    if (last < first) buffer.last = first;
+    ebm__buffer buffer = {.block = b->to->id, .bytes = bytes, .first = first, .last = last};
+    if (b->to != b) buffer.first = buffer.last = b->to->position;
+    if (buffer.last < buffer.first) buffer.last = buffer.first;
     if (!b->c->fuse) {
         buffer.first = 0;
         buffer.last = EBM__FOREVER;
@@ -54,6 +56,7 @@ static void take_over(ebm__block *b, ebm__store *store, const ebm__store *from)
 
 static ebm_status add_step(ebm__block *b, int32_t step)
 {
+    b = b->to;
     EBM_TRY(ebm__pool_grow(&b->c->temp, &b->step, &b->step_capacity, b->n_step + 1,
                            sizeof *b->step));
     b->step[b->n_step++] = step;
@@ -316,18 +319,20 @@ static void bind_contiguous(ebm__binding *binding, int32_t buffer, const ebm_sha
     memcpy(binding->stride, view.stride, sizeof view.stride);
 }
 
-/* The step number is a row of an iota, which the body writes once. */
+/* The step number is a row of an iota. */
 static ebm_status bind_index(ebm__block *b, loop_draft *l)
 {
-    l->body.iota = -1;
     if (!l->r->in[0]) return EBM_OK;
-    int64_t row = (int64_t)ebm_dtype_size(EBM_I32);
-    ebm__buffer iota = {.block = l->body.id, .bytes = l->r->body.n * row, .last = EBM__FOREVER};
-    EBM_TRY(ebm__buffer_add(b->c, &l->body.iota, &iota));
-    l->body.iota_count = l->r->body.n;
+    int64_t n = l->r->body.n, row = (int64_t)ebm_dtype_size(EBM_I32);
+    int64_t attr[] = {EBM_I32, 0, 1, n};
+    ebm_shape shape = EBM_DIMS(n);
+    ebm_node node = {.op = EBM_OP_iota, .dtype = EBM_I32, .shape = shape, .n_attr = 4, .attr = attr};
+    ebm__operand out = {.view = ebm_view_of(NULL, EBM_I32, &shape)};
+    EBM_TRY(new_buffer(b, &out.place.buffer, n * row, l->position, l->position));
+    EBM_TRY(add_node_kernel(b, &node, NULL, &out, l->position));
     int32_t moving;
-    EBM_TRY(ebm__cursor_add(b->c, &moving, (ebm__place){.buffer = l->body.iota}, row));
-    l->input[0] = (ebm__binding){.place = {.buffer = moving}};
+    EBM_TRY(ebm__cursor_add(b->c, &moving, out.place, row));
+    l->input[0] = (ebm__binding){.home = l->body.depth, .place = {.buffer = moving}};
     return EBM_OK;
 }
 
@@ -372,6 +377,7 @@ static ebm_status bind_carry(ebm__block *b, loop_draft *l, int32_t k)
     if (wanted && !there) EBM_TRY(copy_value(b, init->ref, &value, store->place, l->position));
     ebm_shape shape = ebm_ref_shape(r->body.graph, r->body.carry_out[k]);
     bind_contiguous(&l->input[1 + k], store->place.buffer, &shape);
+    l->input[1 + k].home = l->body.depth;
     l->outs[l->body.n_out] = r->body.carry_out[k];
     l->target[l->body.n_out++] = (ebm__target){.buffer = store->place.buffer, .input = 1 + k};
     return EBM_OK;
@@ -384,7 +390,7 @@ static ebm_status bind_operand(ebm__block *b, loop_draft *l, int32_t i, bool row
     const ebm__read *read = &b->read[l->v->first_read + i];
     const ebm__value *value = &b->value[read->ref];
     ebm__binding *binding = &l->input[1 + i];
-    *binding = (ebm__binding){.fixed = true};
+    *binding = (ebm__binding){.home = b->c->fuse ? b->home[read->ref] : l->body.depth};
     if (value->store == EBM__CONSTANT) {
         binding->constant = true;
         binding->number = value->number;
@@ -396,7 +402,7 @@ static ebm_status bind_operand(ebm__block *b, loop_draft *l, int32_t i, bool row
     for (int32_t k = 0; k + skip < operand.view.rank; k++)
         binding->stride[k] = operand.view.stride[k + skip];
     if (!rows || operand.view.stride[0] == 0) return EBM_OK;
-    binding->fixed = false;
+    binding->home = l->body.depth;
     binding->place.offset = 0;
     int64_t row = operand.view.stride[0] * (int64_t)ebm_dtype_size((ebm_dtype)operand.view.dtype);
     return ebm__cursor_add(b->c, &binding->place.buffer, operand.place, row);
@@ -485,7 +491,8 @@ static ebm_status compile_loop(ebm__block *b, const ebm__vertex *v, const ebm__r
     if (!l.input || !l.target || !l.outs) return EBM_NOMEM;
     l.body = (ebm__block){.c = c,
                           .graph = body->graph,
-                          .turns = true,
+                          .depth = b->to->depth + (body->n > 1),
+                          .parent = b->to,
                           .outs = l.outs,
                           .target = l.target,
                           .input = l.input};
@@ -503,7 +510,6 @@ static ebm_status compile_loop(ebm__block *b, const ebm__vertex *v, const ebm__r
     else
         EBM_TRY(new_buffer(b, &c->block_buffer[l.body.id], range.arena_bytes, position, position));
     loop.first = range.first;
-    loop.body = range.body;
     loop.end = range.end;
     EBM_TRY(ebm__pool_grow(&c->temp, &c->loop, &c->loop_capacity, c->n_loop + 1, sizeof *c->loop));
     c->loop[c->n_loop] = loop;
@@ -532,6 +538,8 @@ static ebm_status emit(ebm__block *b, int32_t position)
 {
     int32_t cluster = b->sequence[position];
     const ebm__vertex *v = &b->vertex[cluster];
+    b->position = position;
+    for (b->to = b; b->to->depth > v->home;) b->to = b->to->parent;
     switch (v->kind) {
     case EBM__KERNEL: return emit_kernel(b, v, position);
     case EBM__ELEMENT: return emit_region(b, cluster, position);
@@ -541,16 +549,6 @@ static ebm_status emit(ebm__block *b, int32_t position)
     case EBM__FINISH: return emit_finish(b, v->out, position);
     }
     return ebm_fail(EBM_INTERNAL, "plan: a vertex of no kind");
-}
-
-static ebm_status emit_iota(ebm__block *b)
-{
-    if (b->iota < 0) return EBM_OK;
-    int64_t attr[] = {EBM_I32, 0, 1, b->iota_count};
-    ebm_shape shape = EBM_DIMS(b->iota_count);
-    ebm_node node = {.op = EBM_OP_iota, .dtype = EBM_I32, .shape = shape, .n_attr = 4, .attr = attr};
-    ebm__operand out = {.view = ebm_view_of(NULL, EBM_I32, &shape), .place = {.buffer = b->iota}};
-    return add_node_kernel(b, &node, NULL, &out, 0);
 }
 
 ebm_status ebm__block_add(ebm__compiler *c, int32_t *id)
@@ -572,19 +570,14 @@ ebm_status ebm__block_compile(ebm__block *b, ebm__range *range)
     EBM_TRY(ebm__block_values(b));
     EBM_TRY(ebm__block_fuse(b));
     EBM_TRY(ebm__block_schedule(b));
-    EBM_TRY(emit_iota(b));
-    int64_t body = b->n_step;
-    for (int32_t p = 0; p < b->n_sequence; p++) {
-        EBM_TRY(emit(b, p));
-        if (p < b->n_fixed) body = b->n_step;
-    }
+    for (int32_t p = 0; p < b->n_sequence; p++) EBM_TRY(emit(b, p));
+    b->to = b;
     for (int32_t k = 0; k < b->n_late; k++) EBM_TRY(emit_finish(b, b->late[k], b->n_sequence));
     EBM_TRY(ebm__buffers_place(c, b->id, &range->arena_bytes));
     EBM_TRY(ebm__pool_grow(&c->temp, &c->step, &c->step_capacity, c->n_step + b->n_step,
                            sizeof *c->step));
     if (b->n_step) memcpy(c->step + c->n_step, b->step, (size_t)b->n_step * sizeof *b->step);
     range->first = (int32_t)c->n_step;
-    range->body = (int32_t)(c->n_step + body);
     range->end = (int32_t)(c->n_step += b->n_step);
     return EBM_OK;
 }

@@ -244,7 +244,7 @@ bool ebm__region_assemble(ebm__block *b, ebm__region_draft *d, int32_t x, int32_
 static bool same_space(const ebm__block *b, const ebm__vertex *x, const ebm__vertex *y)
 {
     ebm_shape a = ebm_ref_shape(b->graph, x->ref), z = ebm_ref_shape(b->graph, y->ref);
-    return x->kind == EBM__ELEMENT && y->kind == EBM__ELEMENT && x->fixed == y->fixed &&
+    return x->kind == EBM__ELEMENT && y->kind == EBM__ELEMENT && x->home == y->home &&
            ebm_shape_equal(&a, &z);
 }
 

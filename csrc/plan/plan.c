@@ -61,11 +61,9 @@ static int64_t count_kernels(const ebm_plan *plan, int32_t first, int32_t end)
         } else {
             const ebm__loop *loop = &plan->loop[~plan->step[i]];
             int64_t turns;
-            bool many = __builtin_mul_overflow(count_kernels(plan, loop->body, loop->end),
+            bool many = __builtin_mul_overflow(count_kernels(plan, loop->first, loop->end),
                                                loop->n, &turns);
-            many |= __builtin_add_overflow(n, turns, &n);
-            many |= __builtin_add_overflow(n, count_kernels(plan, loop->first, loop->body), &n);
-            if (many) return INT64_MAX;
+            if (many || __builtin_add_overflow(n, turns, &n)) return INT64_MAX;
         }
     }
     return n;
@@ -96,7 +94,7 @@ static ebm_status freeze(ebm_plan *plan, const ebm__compiler *c, const ebm__rang
     for (int32_t k = 0; k < plan->n_cursor; k++)
         plan->cursor[k] = (ebm__cursor){.origin = spot_of(c, c->cursor[k].origin),
                                         .row = c->cursor[k].row};
-    plan->first_step = range->body;
+    plan->first_step = range->first;
     plan->end_step = range->end;
     plan->arena_bytes = (size_t)range->arena_bytes;
     plan->lane_bytes = (size_t)c->lane_bytes;
@@ -204,8 +202,7 @@ static ebm_status compile(ebm__compiler *c, ebm_plan *plan, const ebm_graph *gra
                        .outs = outs,
                        .target = target,
                        .n_out = plan->n_out,
-                       .input = input,
-                       .iota = -1};
+                       .input = input};
     ebm__range range;
     EBM_TRY(ebm__block_add(c, &root.id));
     EBM_TRY(ebm__block_compile(&root, &range));

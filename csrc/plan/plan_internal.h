@@ -12,7 +12,9 @@
  *     plan.c      all of it frozen into an immutable plan;  run.c  runs it
  *
  * A body's block is compiled when its loop is emitted.  Its buffers lie in an arena of its own, which
- * is one buffer of the parent, alive in the position of the loop only. */
+ * is one buffer of the parent, alive in the position of the loop only.  What is the same in all turns
+ * of one loop or of several has its *home* outside: it is emitted, with its buffers, where the
+ * outermost of them stands. */
 #ifndef EBM_PLAN_PLAN_INTERNAL_H
 #define EBM_PLAN_PLAN_INTERNAL_H
 
@@ -57,8 +59,8 @@ typedef struct ebm__cursor {
 typedef struct ebm__loop {
     int64_t n;
     bool reverse;
-    int32_t lane;             /* 0: one turn after another */
-    int32_t first, body, end; /* steps first .. body-1 run once, body .. end-1 in every turn */
+    int32_t lane;       /* 0: one turn after another */
+    int32_t first, end; /* steps of a turn */
     int32_t first_cursor, n_cursor;
 } ebm__loop;
 
@@ -193,6 +195,8 @@ ebm__repeat *ebm__needs_item(const ebm__needs *needs, const ebm_node *item, int3
 
 enum { EBM__CONSTANT = -1 };
 
+typedef struct ebm__block ebm__block;
+
 typedef struct ebm__value {
     int32_t store;                        /* EBM__CONSTANT: every element is `number` */
     int64_t offset, stride[EBM_MAX_RANK]; /* in elements of the store */
@@ -230,7 +234,7 @@ typedef struct ebm__vertex {
     ebm_ref ref;
     int32_t store; /* the first it fills; -1 for a finish */
     int32_t out;   /* of a finish */
-    bool fixed;    /* the same in every turn of the loop */
+    int32_t home;  /* the depth of the block it runs in: its own, or that of one around it */
     int32_t first_read, n_read;
     /* The cluster: members are a list from its head in the order of vertices. */
     int32_t cluster, next, n_member;
@@ -263,28 +267,27 @@ typedef struct ebm__target {
 
 /* What an input of a block is. */
 typedef struct ebm__binding {
-    bool constant, fixed;
+    bool constant;
+    int32_t home; /* as of a vertex */
     double number;
     ebm__place place;
     int64_t stride[EBM_MAX_RANK];
 } ebm__binding;
 
-typedef struct ebm__block {
+struct ebm__block {
     ebm__compiler *c;
     const ebm_graph *graph;
-    int32_t id;
-    bool turns; /* a body: runs many times */
+    int32_t id, depth;  /* how many loops of many turns are around it */
+    ebm__block *parent; /* where its loop stands; NULL: it is the root */
     const ebm_ref *outs;
     const ebm__target *target;
     int32_t n_out;
     const ebm__binding *input;
-    int32_t iota; /* the buffer to fill with 0 .. iota_count-1 first; -1: none */
-    int64_t iota_count;
 
     ebm__needs needs;
     ebm__value *value; /* by ref */
     int32_t *copy;     /* by ref: its contiguous store plus 1 */
-    bool *fixed;       /* by ref */
+    int32_t *home;     /* by ref: as of a vertex */
     ebm_ref *same;     /* by ref: the first one with the same value */
     ebm_ref *table;    /* n_table places, by the hash of a node: refs, or 0 */
     int64_t n_table;
@@ -304,18 +307,20 @@ typedef struct ebm__block {
     uint32_t mark;
     int32_t *line;     /* clusters, what they read before them; -1: none any more */
     int32_t *sequence; /* clusters by position */
-    int32_t n_sequence, n_fixed;
+    int32_t n_sequence;
     int32_t *late; /* outputs copied after everything else */
     int32_t n_late;
+    ebm__block *to;   /* the block that gets what is emitted: this one, or one around it */
+    int32_t position; /* what is emitted */
     int32_t *step;
     int64_t n_step, step_capacity;
     ebm__region_draft *draft;
-} ebm__block;
+};
 
-/* Compiles a block whose upper fields (to iota_count) are set.  Steps, their division and the size of
- * the arena go to `*range`. */
+/* Compiles a block whose upper fields (to `input`) are set.  Steps and the size of the arena go to
+ * `*range`. */
 typedef struct ebm__range {
-    int32_t first, body, end;
+    int32_t first, end;
     int64_t arena_bytes;
 } ebm__range;
 ebm_status ebm__block_compile(ebm__block *block, ebm__range *range);

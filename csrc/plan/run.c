@@ -157,13 +157,10 @@ static void run_lane(void *context, int64_t number)
     lane->polled = now();
     ebm_status status = EBM_OK;
     int64_t turn = -1;
-    bool first = true;
     while (status == EBM_OK && !atomic_load(&c->stopped)) {
         turn = atomic_fetch_add(&c->next, 1);
         if (turn >= c->loop->n) break;
-        if (first) status = run_steps(lane, c->loop->first, c->loop->body);
-        first = false;
-        if (status == EBM_OK) status = run_turn(lane, c->loop, turn);
+        status = run_turn(lane, c->loop, turn);
     }
     lane->poll = NULL;
     if (status != EBM_OK) fail_crew(c, turn, status);
@@ -210,7 +207,7 @@ static ebm_status run_turn(ebm_workspace *w, const ebm__loop *loop, int64_t turn
         char *origin = w->base[cursor->origin.base] + cursor->origin.offset;
         set_base(w, first_base + k, origin + row * cursor->row);
     }
-    return run_steps(w, loop->body, loop->end);
+    return run_steps(w, loop->first, loop->end);
 }
 
 static ebm_status run_in_lanes(ebm_workspace *w, const ebm__loop *loop)
@@ -228,7 +225,6 @@ static ebm_status run_in_lanes(ebm_workspace *w, const ebm__loop *loop)
 static ebm_status run_loop(ebm_workspace *w, const ebm__loop *loop)
 {
     if (loop->lane && w->n_lane > 0 && 2 * loop->n > w->n_lane) return run_in_lanes(w, loop);
-    EBM_TRY(run_steps(w, loop->first, loop->body));
     for (int64_t turn = 0; turn < loop->n; turn++) EBM_TRY(run_turn(w, loop, turn));
     return EBM_OK;
 }

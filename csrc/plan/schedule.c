@@ -1,7 +1,7 @@
 /* schedule.c - clusters get positions, and stores their last reads.
  *
- * What is fixed in a loop comes first.  An output that overwrites an input is written in place if
- * every reader of that input can come before; else it is computed beside and copied at the end. */
+ * An output that overwrites an input is written in place if every reader of that input can come
+ * before; else it is computed beside and copied at the end. */
 #include "plan/plan_internal.h"
 
 /* ---- outputs in the place of inputs ------------------------------------------------------------ */
@@ -125,14 +125,10 @@ static ebm_status find_positions(ebm__block *b)
     int64_t capacity = 0;
     b->sequence = ebm__pool_alloc(&b->c->temp, b->n_vertex, sizeof *b->sequence);
     if (!b->sequence) return EBM_NOMEM;
-    for (int32_t turn = 0; turn < 2; turn++) {
-        for (int32_t i = 0; i < b->n_vertex; i++) {
-            int32_t cluster = b->line[i];
-            if (cluster < 0 || b->vertex[cluster].position >= 0) continue;
-            if (turn == 1 || b->vertex[cluster].fixed)
-                EBM_TRY(visit(b, cluster, &stack, &capacity));
-        }
-        if (turn == 0) b->n_fixed = b->n_sequence;
+    for (int32_t i = 0; i < b->n_vertex; i++) {
+        int32_t cluster = b->line[i];
+        if (cluster >= 0 && b->vertex[cluster].position < 0)
+            EBM_TRY(visit(b, cluster, &stack, &capacity));
     }
     return EBM_OK;
 }
@@ -143,12 +139,9 @@ static void find_last_reads(ebm__block *b)
 {
     for (int32_t s = 0; s < b->n_store; s++) {
         ebm__store *store = &b->store[s];
-        bool fixed = store->vertex >= 0 && b->vertex[store->vertex].fixed;
         for (int32_t i = 0; i < store->n_reader; i++) {
             int32_t reader = ebm__block_cluster(b, b->reader[store->first_reader + i]);
             int32_t position = b->vertex[reader].position;
-            if (fixed && !b->vertex[reader].fixed)
-                position = EBM__FOREVER; /* read in every turn */
             if (position > store->last) store->last = position;
         }
     }

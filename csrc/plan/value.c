@@ -138,7 +138,7 @@ static ebm_status add_filler(ebm__block *b, int32_t *store, ebm__vertex_kind kin
     int32_t at;
     EBM_TRY(add_store(b, store, (int32_t)b->n_vertex, node.dtype, ebm_shape_size(&node.shape)));
     ebm__vertex vertex = {
-        .kind = kind, .ref = ref, .store = *store, .out = -1, .fixed = b->fixed[ref]};
+        .kind = kind, .ref = ref, .store = *store, .out = -1, .home = b->home[ref]};
     return add_vertex(b, &at, &vertex);
 }
 
@@ -171,7 +171,7 @@ static ebm_status value_of_input(ebm__block *b, ebm_ref ref, const ebm_node *nod
 {
     int32_t number = (int32_t)node->attr[0], store;
     const ebm__binding *bound = &b->input[number];
-    b->fixed[ref] = bound->fixed;
+    b->home[ref] = bound->home;
     if (bound->constant) {
         b->value[ref] = (ebm__value){.store = EBM__CONSTANT, .number = bound->number};
         return EBM_OK;
@@ -242,21 +242,22 @@ static ebm_status value_of_item(ebm__block *b, ebm_ref ref, const ebm_node *node
     const ebm__repeat *r = ebm__needs_item(&b->needs, node, &k);
     if (r->body.n > 0 || k >= r->body.n_carry) {
         set_whole(b, ref, r->store + k);
+        b->home[ref] = b->home[r->ref];
     } else {
         ebm_ref carry = ebm_graph_node(b->graph, r->ref).in[k];
         b->value[ref] = b->value[carry];
-        b->fixed[ref] = b->fixed[carry];
+        b->home[ref] = b->home[carry];
     }
     return EBM_OK;
 }
 
-/* Fixed: computed once before the first turn. */
-static bool is_fixed(const ebm__block *b, const ebm_node *node, const bool *needed)
+/* What is the same in every turn is computed before the loop, in the block that knows all of it. */
+static int32_t home_of(const ebm__block *b, const ebm_node *node, const bool *needed)
 {
-    if (!b->turns || !b->c->fuse) return false;
+    int32_t home = b->c->fuse ? 0 : b->depth;
     for (int32_t i = 0; i < node->n_in; i++)
-        if ((!needed || needed[i]) && !b->fixed[node->in[i]]) return false;
-    return true;
+        if ((!needed || needed[i]) && b->home[node->in[i]] > home) home = b->home[node->in[i]];
+    return home;
 }
 
 static ebm_status value_of_repeat(ebm__block *b, ebm_ref ref, const ebm_node *node)
@@ -264,7 +265,7 @@ static ebm_status value_of_repeat(ebm__block *b, ebm_ref ref, const ebm_node *no
     ebm__repeat *r = &b->needs.repeat[b->needs.repeat_at[ref] - 1];
     int32_t n_item = r->body.n_carry + r->body.n_ys, at;
     int32_t vertex = r->body.n > 0 ? (int32_t)b->n_vertex : -1;
-    b->fixed[ref] = is_fixed(b, node, r->in + 1);
+    b->home[ref] = home_of(b, node, r->in + 1);
     r->store = (int32_t)b->n_store;
     for (int32_t k = 0; k < n_item; k++) {
         bool carry = k < r->body.n_carry;
@@ -278,7 +279,7 @@ static ebm_status value_of_repeat(ebm__block *b, ebm_ref ref, const ebm_node *no
     }
     if (r->body.n == 0) return EBM_OK;
     ebm__vertex loop = {
-        .kind = EBM__LOOP, .ref = ref, .store = r->store, .out = -1, .fixed = b->fixed[ref]};
+        .kind = EBM__LOOP, .ref = ref, .store = r->store, .out = -1, .home = b->home[ref]};
     EBM_TRY(add_vertex(b, &at, &loop));
     for (int32_t i = 0; i < node->n_in; i++) {
         bool needed = r->in[1 + i];
@@ -395,7 +396,7 @@ static ebm_status pack_operand(ebm__block *b, ebm_ref ref, const ebm_node *node,
     EBM_TRY(add_store(b, store, (int32_t)b->n_vertex, node->dtype, size));
     b->store[*store].packed = true;
     ebm__vertex pack = {.kind = EBM__PACK, .ref = ref, .store = *store, .out = -1};
-    pack.fixed = b->fixed[node->in[1]];
+    pack.home = b->home[node->in[1]];
     EBM_TRY(add_vertex(b, &at, &pack));
     *packed = at + 1;
     return add_read(b, node->in[1], from);
@@ -406,8 +407,9 @@ static ebm_status pack_operand(ebm__block *b, ebm_ref ref, const ebm_node *node,
 static bool packs(const ebm__block *b, ebm_ref ref, const ebm_node *node)
 {
     enum { MANY_PRODUCTS = 3 };
-    if (!b->c->fuse || b->fixed[ref] || way_of(node) < 0) return false;
-    return b->fixed[node->in[1]] || b->n_product[reading_of(b, node)] >= MANY_PRODUCTS;
+    if (!b->c->fuse || way_of(node) < 0) return false;
+    return b->home[node->in[1]] < b->home[ref] ||
+           b->n_product[reading_of(b, node)] >= MANY_PRODUCTS;
 }
 
 /* Which refs are the same value, and how often each is the right operand of a product, in each way. */
@@ -433,7 +435,7 @@ static ebm_status value_of_kernel(ebm__block *b, ebm_ref ref, const ebm_node *no
     bool element = ebm_op_get(node->op)->family == EBM_FAMILY_ELEMENTWISE;
     bool strided = element && b->c->fuse;
     int32_t store;
-    b->fixed[ref] = is_fixed(b, node, NULL);
+    b->home[ref] = home_of(b, node, NULL);
     for (int32_t i = 0; i < node->n_in && !strided; i++)
         EBM_TRY(solid(b, b->same[node->in[i]], &store));
     bool once = packs(b, ref, node);
@@ -458,22 +460,22 @@ static ebm_status value_of(ebm__block *b, ebm_ref ref)
     ebm_node node = ebm_graph_node(b->graph, ref);
     if (b->same[ref] != ref) {
         b->value[ref] = b->value[b->same[ref]];
-        b->fixed[ref] = b->fixed[b->same[ref]];
+        b->home[ref] = b->home[b->same[ref]];
         return EBM_OK;
     }
     switch (node.op) {
     case EBM_OP_poison: return ebm_fail(EBM_VALUE, "plan: an output that does not exist");
     case EBM_OP_input: return value_of_input(b, ref, &node);
     case EBM_OP_constant:
-        b->fixed[ref] = b->turns && b->c->fuse;
+        b->home[ref] = home_of(b, &node, NULL);
         value_of_constant(b, ref, &node);
         return EBM_OK;
-    case EBM_OP_item: b->fixed[ref] = b->fixed[node.in[0]]; return value_of_item(b, ref, &node);
+    case EBM_OP_item: return value_of_item(b, ref, &node);
     case EBM_OP_repeat: return value_of_repeat(b, ref, &node);
     default: break;
     }
     if (!is_view(b, node.op)) return value_of_kernel(b, ref, &node);
-    b->fixed[ref] = b->fixed[node.in[0]];
+    b->home[ref] = b->home[node.in[0]];
     return value_of_view(b, ref, &node);
 }
 
@@ -513,7 +515,7 @@ static bool goes_straight(ebm__block *b, int32_t k)
     if (!b->c->fuse || !ebm__value_is_whole(b, b->outs[k], value)) return false;
     ebm__store *store = &b->store[value->store];
     if (store->vertex < 0 || store->out >= 0) return false;
-    if (b->turns && b->vertex[store->vertex].fixed) return false;
+    if (b->vertex[store->vertex].home < b->depth) return false;
     store->out = k;
     return true;
 }
@@ -523,7 +525,8 @@ static ebm_status copy_output(ebm__block *b, int32_t k)
     ebm_ref ref = b->outs[k];
     int32_t at, store = b->value[ref].store;
     if (b->target[k].input < 0) {
-        ebm__vertex finish = {.kind = EBM__FINISH, .ref = ref, .store = -1, .out = k};
+        ebm__vertex finish = {
+            .kind = EBM__FINISH, .ref = ref, .store = -1, .out = k, .home = b->depth};
         EBM_TRY(add_vertex(b, &at, &finish));
         EBM_TRY(add_read(b, ref, store));
     } else {
@@ -584,10 +587,10 @@ ebm_status ebm__block_values(ebm__block *b)
     int32_t count = ebm_graph_count(b->graph);
     b->value = ebm__pool_alloc(&b->c->temp, count, sizeof *b->value);
     b->copy = ebm__pool_alloc(&b->c->temp, count, sizeof *b->copy);
-    b->fixed = ebm__pool_alloc(&b->c->temp, count, sizeof *b->fixed);
+    b->home = ebm__pool_alloc(&b->c->temp, count, sizeof *b->home);
     b->input_store = ebm__pool_alloc(&b->c->temp, ebm_graph_n_inputs(b->graph),
                                      sizeof *b->input_store);
-    if (!b->value || !b->copy || !b->fixed || !b->input_store) return EBM_NOMEM;
+    if (!b->value || !b->copy || !b->home || !b->input_store) return EBM_NOMEM;
     EBM_TRY(look_through(b));
     for (int32_t i = 0; i < b->needs.n_order; i++) EBM_TRY(value_of(b, b->needs.order[i]));
     EBM_TRY(value_of_outputs(b));

@@ -521,6 +521,34 @@ TEST(plan_repeat_hoists)
     ebm_graph_free(g);
 }
 
+/* What hangs on neither turn is computed before the loops, and what hangs on the outer one between
+ * them, whose lanes share it. */
+TEST(plan_repeat_hoists_out_of_loops)
+{
+    enum { OUTER = 5, INNER = 7 };
+    ebm_graph *g = new_graph();
+    ebm_shape square = EBM_DIMS(4, 4), stack = EBM_DIMS(OUTER, 4, 4);
+    ebm_ref xs = ebm_graph_input(g, "xs", EBM_F32, &stack),
+            w = ebm_graph_input(g, "w", EBM_F32, &square), i, row, x, last, out;
+    ebm_graph *turn = ebm_repeat_open(g, OUTER, NULL, 0, &xs, 1, &i, NULL, &row);
+    ebm_graph *step = ebm_repeat_open(turn, INNER, &row, 1, NULL, 0, &i, &x, NULL);
+    ebm_ref once = ebm_cumsum(step, ebm_lift(step, g, w), 0, false);
+    ebm_ref each = ebm_cumsum(step, ebm_lift(step, turn, row), 0, false);
+    ebm_ref next = ebm_cumsum(step, ebm_mul(step, x, ebm_mul(step, once, each)), 0, false);
+    ebm_repeat_close(step, &next, NULL, 0, false, &last, NULL);
+    ebm_repeat_close(turn, NULL, &last, 1, false, NULL, &out);
+    ebm_plan *plan = make_plan(g, &out, 1, NULL, true);
+    /* The sum over w; of a turn a copy to the carry, a sum and a product; of a step two. */
+    CHECK(ebm_plan_n_kernels(plan) == 1 + OUTER * (3 + 2 * INNER));
+    ebm_plan_release(plan);
+    float a[OUTER * 16], b[16];
+    for (int k = 0; k < OUTER * 16; k++) a[k] = (float)(k % 7) * 0.01f;
+    for (int k = 0; k < 16; k++) b[k] = (float)(k % 5) * 0.1f;
+    void *in[] = {a, b};
+    check_planned(g, &out, 1, NULL, in);
+    ebm_graph_free(g);
+}
+
 /* Outer: for each row r of xs, the inner loop adds r * w to the carry m times and stacks it. */
 TEST(plan_repeat_nests)
 {

@@ -11,55 +11,70 @@ static int64_t store_bytes(const ebm__store *store)
     return store->size * (int64_t)ebm_dtype_size(store->dtype);
 }
 
-/* A new buffer of the block's arena, or in that of a block around it for as long as its loop runs.
- * Node by node nothing is shared. */
-static ebm_status new_buffer(ebm__block *b, int32_t *out, int64_t bytes, int32_t first,
-                             int32_t last)
+/* A new buffer in the arena of the block that gets what is emitted. */
+static ebm_status new_buffer(ebm__block *b, int32_t *out, int64_t bytes)
 {
-    ebm__buffer buffer = {.block = b->to->id, .bytes = bytes, .first = first, .last = last};
-    if (b->to != b) buffer.first = buffer.last = b->to->position;
-    if (buffer.last < buffer.first) buffer.last = buffer.first;
-    if (!b->c->fuse) {
-        buffer.first = 0;
-        buffer.last = EBM__FOREVER;
-    }
+    ebm__buffer buffer = {.block = b->to->id, .bytes = bytes};
     return ebm__buffer_add(b->c, out, &buffer);
 }
 
-/* The place of a store that is filled at `position`. */
-static ebm_status place_store(ebm__block *b, ebm__store *store, int32_t position)
+static ebm_status place_store(ebm__block *b, ebm__store *store)
 {
     store->place.offset = 0;
     if (store->out >= 0) {
         store->place.buffer = b->target[store->out].buffer;
         return EBM_OK;
     }
-    return new_buffer(b, &store->place.buffer, store_bytes(store), position, store->last);
+    return new_buffer(b, &store->place.buffer, store_bytes(store));
 }
 
-/* The store's buffer is the arena's, and nothing needs it after `position`. */
-static bool dies_at(const ebm__block *b, const ebm__store *store, int32_t position)
+/* The store's buffer is the arena's, and nothing needs it after what is emitted now. */
+static bool dies(const ebm__block *b, const ebm__store *store)
 {
     const ebm__place *place = &store->place;
-    return b->c->fuse && store->vertex >= 0 && store->last == position && place->offset == 0 &&
+    return b->c->fuse && store->vertex >= 0 && store->last == b->position && place->offset == 0 &&
            b->c->buffer[place->buffer].base == 0 && b->c->buffer[place->buffer].block == b->id;
-}
-
-static void take_over(ebm__block *b, ebm__store *store, const ebm__store *from)
-{
-    ebm__buffer *buffer = &b->c->buffer[from->place.buffer];
-    store->place = from->place;
-    if (store->last > buffer->last) buffer->last = store->last;
 }
 
 /* ---- kernels ----------------------------------------------------------------------------------- */
 
+/* Step `other` writes something that kernel `step` reads; of a loop that is not known. */
+static bool is_read(const ebm__compiler *c, int32_t other, int32_t step)
+{
+    if (other < 0) return true;
+    const ebm__draft_kernel *x = &c->kernel[other], *y = &c->kernel[step];
+    const ebm__place *out = c->view_place + x->first_view + x->args.n_in;
+    const ebm__place *in = c->view_place + y->first_view;
+    for (int32_t k = 0; k < x->args.n_out; k++)
+        for (int32_t i = 0; i < y->args.n_in; i++)
+            if (in[i].buffer == out[k].buffer) return true;
+    return false;
+}
+
+/* Where kernel `step` comes, out of a loop: right behind what it reads, which then need not wait for
+ * the loop; before it, if nothing it reads is computed here. */
+static int64_t slot_of(const ebm__block *b, int32_t step)
+{
+    const ebm__compiler *c = b->c;
+    const ebm__draft_kernel *kernel = &c->kernel[step];
+    bool waits = false;
+    for (int32_t i = 0; i < kernel->args.n_in; i++) {
+        const ebm__buffer *x = &c->buffer[c->view_place[kernel->first_view + i].buffer];
+        waits |= x->base == 0 && x->block == b->id;
+    }
+    int64_t at = b->n_step;
+    while (waits && at > 0 && !is_read(c, b->step[at - 1], step)) at--;
+    return at;
+}
+
 static ebm_status add_step(ebm__block *b, int32_t step)
 {
-    b = b->to;
-    EBM_TRY(ebm__pool_grow(&b->c->temp, &b->step, &b->step_capacity, b->n_step + 1,
-                           sizeof *b->step));
-    b->step[b->n_step++] = step;
+    ebm__block *to = b->to;
+    EBM_TRY(ebm__pool_grow(&b->c->temp, &to->step, &to->step_capacity, to->n_step + 1,
+                           sizeof *to->step));
+    int64_t at = to == b || step < 0 ? to->n_step : slot_of(to, step);
+    memmove(to->step + at + 1, to->step + at, (size_t)(to->n_step++ - at) * sizeof *to->step);
+    to->step[at] = step;
     return EBM_OK;
 }
 
@@ -75,7 +90,7 @@ static ebm_status add_operand(ebm__compiler *c, const ebm__operand *operand)
 
 /* A kernel, as args without views and pointers. */
 static ebm_status add_kernel(ebm__block *b, const ebm_kernel_args *args, const ebm__operand *in,
-                             const ebm__operand *out, int32_t position)
+                             const ebm__operand *out)
 {
     ebm__compiler *c = b->c;
     EBM_TRY(ebm__pool_grow(&c->temp, &c->kernel, &c->kernel_capacity, c->n_kernel + 1,
@@ -90,19 +105,19 @@ static ebm_status add_kernel(ebm__block *b, const ebm_kernel_args *args, const e
     size_t scratch = c->device->scratch(c->device, &asked);
     if (scratch > INT64_MAX / 4)
         return ebm_fail(EBM_NOMEM, "plan: scratch of %zu bytes", scratch);
-    if (scratch) EBM_TRY(new_buffer(b, &kernel->scratch, (int64_t)scratch, position, position));
+    if (scratch) EBM_TRY(new_buffer(b, &kernel->scratch, (int64_t)scratch));
     return add_step(b, (int32_t)c->n_kernel++);
 }
 
 static ebm_status add_node_kernel(ebm__block *b, const ebm_node *node, const ebm__operand *in,
-                                  const ebm__operand *out, int32_t position)
+                                  const ebm__operand *out)
 {
     int64_t *attr = ebm__pool_alloc(b->c->keep, node->n_attr, sizeof *attr);
     if (!attr) return EBM_NOMEM;
     if (node->n_attr) memcpy(attr, node->attr, (size_t)node->n_attr * sizeof *attr);
     ebm_kernel_args args = {
         .op = node->op, .n_in = node->n_in, .n_out = 1, .attr = attr, .n_attr = node->n_attr};
-    return add_kernel(b, &args, in, out, position);
+    return add_kernel(b, &args, in, out);
 }
 
 /* Drops axes of size 1 and joins neighbours that every view walks through in one. */
@@ -126,7 +141,7 @@ static void join_axes(ebm__operand *operand, int32_t n)
 }
 
 static ebm_status add_region(ebm__block *b, const ebm_region *region, const ebm_instr *instr,
-                             ebm__operand *operand, int32_t position)
+                             ebm__operand *operand)
 {
     ebm_region *keep = ebm__pool_alloc(b->c->keep, 1, sizeof *keep);
     ebm_instr *code = ebm__pool_alloc(b->c->keep, region->n_instr, sizeof *code);
@@ -139,14 +154,13 @@ static ebm_status add_region(ebm__block *b, const ebm_region *region, const ebm_
                             .n_in = region->n_in,
                             .n_out = region->n_out,
                             .region = keep};
-    return add_kernel(b, &args, operand, operand + region->n_in, position);
+    return add_kernel(b, &args, operand, operand + region->n_in);
 }
 
 /* ---- copies ------------------------------------------------------------------------------------ */
 
 /* Writes a value contiguously to `place`, by a region without instructions. */
-static ebm_status copy_value(ebm__block *b, ebm_ref ref, const ebm__value *value,
-                             ebm__place place, int32_t position)
+static ebm_status copy_value(ebm__block *b, ebm_ref ref, const ebm__value *value, ebm__place place)
 {
     ebm_shape shape = ebm_ref_shape(b->graph, ref);
     ebm_dtype dtype = ebm_ref_dtype(b->graph, ref);
@@ -159,16 +173,16 @@ static ebm_status copy_value(ebm__block *b, ebm_ref ref, const ebm__value *value
     ebm_region region = {.n_in = !constant, .n_const = constant, .n_out = 1, .n_reg = 1};
     region.reg_dtype[0] = (uint8_t)dtype;
     region.constant[0] = value->number;
-    return add_region(b, &region, NULL, operand, position);
+    return add_region(b, &region, NULL, operand);
 }
 
 /* A view made contiguous: by the op's own kernel where that can read its operand. */
-static ebm_status emit_copy(ebm__block *b, const ebm__vertex *v, int32_t position)
+static ebm_status emit_copy(ebm__block *b, const ebm__vertex *v)
 {
     ebm__store *store = &b->store[v->store];
     ebm_node node = ebm_graph_node(b->graph, v->ref);
     const ebm__value *value = &b->value[v->ref];
-    EBM_TRY(place_store(b, store, position));
+    EBM_TRY(place_store(b, store));
     bool moves = node.op == EBM_OP_permute || node.op == EBM_OP_broadcast ||
                  node.op == EBM_OP_slice;
     if (moves && value->store != EBM__CONSTANT && store->size > 0 &&
@@ -176,12 +190,12 @@ static ebm_status emit_copy(ebm__block *b, const ebm__vertex *v, int32_t positio
         ebm__operand in = ebm__operand_of(b, node.in[0], &b->value[node.in[0]]);
         ebm__operand out = {.view = ebm_view_of(NULL, node.dtype, &node.shape),
                             .place = store->place};
-        return add_node_kernel(b, &node, &in, &out, position);
+        return add_node_kernel(b, &node, &in, &out);
     }
-    return copy_value(b, v->ref, value, store->place, position);
+    return copy_value(b, v->ref, value, store->place);
 }
 
-static ebm_status emit_finish(ebm__block *b, int32_t k, int32_t position)
+static ebm_status emit_finish(ebm__block *b, int32_t k)
 {
     ebm_ref ref = b->outs[k];
     ebm__value value = b->value[ref];
@@ -189,19 +203,19 @@ static ebm_status emit_finish(ebm__block *b, int32_t k, int32_t position)
         ebm__read read = {.ref = ref, .store = b->copy[ref] - 1};
         value = ebm__read_value(b, &read);
     }
-    return copy_value(b, ref, &value, (ebm__place){.buffer = b->target[k].buffer}, position);
+    return copy_value(b, ref, &value, (ebm__place){.buffer = b->target[k].buffer});
 }
 
 /* ---- nodes and regions ------------------------------------------------------------------------- */
 
-static ebm_status emit_pack(ebm__block *b, const ebm__vertex *v, int32_t position)
+static ebm_status emit_pack(ebm__block *b, const ebm__vertex *v)
 {
     ebm_node node = ebm_graph_node(b->graph, v->ref);
     const ebm__read *read = &b->read[v->first_read];
     ebm__store *store = &b->store[v->store];
     ebm__value value = ebm__read_value(b, read);
     ebm__operand in = ebm__operand_of(b, read->ref, &value);
-    EBM_TRY(place_store(b, store, position));
+    EBM_TRY(place_store(b, store));
     ebm_shape bytes = EBM_DIMS(store->size);
     ebm__operand out = {.view = ebm_view_of(NULL, store->dtype, &bytes), .place = store->place};
     int64_t attr[EBM__PRODUCT_ATTRS] = {node.op};
@@ -211,10 +225,10 @@ static ebm_status emit_pack(ebm__block *b, const ebm__vertex *v, int32_t positio
                      .n_in = 1,
                      .n_attr = 1 + node.n_attr,
                      .attr = attr};
-    return add_node_kernel(b, &pack, &in, &out, position);
+    return add_node_kernel(b, &pack, &in, &out);
 }
 
-static ebm_status emit_kernel(ebm__block *b, const ebm__vertex *v, int32_t position)
+static ebm_status emit_kernel(ebm__block *b, const ebm__vertex *v)
 {
     ebm__store *store = &b->store[v->store];
     ebm_node node = ebm_graph_node(b->graph, v->ref);
@@ -229,12 +243,11 @@ static ebm_status emit_kernel(ebm__block *b, const ebm__vertex *v, int32_t posit
     if (node.op == EBM_OP_put && store->out < 0) {
         const ebm__read *read = &b->read[v->first_read];
         ebm__value x = ebm__read_value(b, read);
-        in_place = dies_at(b, &b->store[x.store], position) &&
-                   ebm__value_is_whole(b, read->ref, &x) && read[1].store != x.store &&
-                   read[2].store != x.store;
-        if (in_place) take_over(b, store, &b->store[x.store]);
+        in_place = dies(b, &b->store[x.store]) && ebm__value_is_whole(b, read->ref, &x) &&
+                   read[1].store != x.store && read[2].store != x.store;
+        if (in_place) store->place = b->store[x.store].place;
     }
-    if (!in_place) EBM_TRY(place_store(b, store, position));
+    if (!in_place) EBM_TRY(place_store(b, store));
     if (store->size == 0) return EBM_OK;
     ebm__operand out = {.view = ebm_view_of(NULL, node.dtype, &node.shape),
                         .place = store->place};
@@ -245,15 +258,15 @@ static ebm_status emit_kernel(ebm__block *b, const ebm__vertex *v, int32_t posit
         attr[node.n_attr++] = 1;
         node.attr = attr;
     }
-    return add_node_kernel(b, &node, in, &out, position);
+    return add_node_kernel(b, &node, in, &out);
 }
 
 /* Input i of the region gives its buffer to output `store`. */
 static bool takes_input(const ebm__block *b, const ebm__region_draft *d, int32_t i,
-                        const ebm__store *store, int32_t position)
+                        const ebm__store *store)
 {
     const ebm__store *in = &b->store[d->in[i].store];
-    if (!dies_at(b, in, position)) return false;
+    if (!dies(b, in)) return false;
     if (ebm_dtype_size(in->dtype) != ebm_dtype_size(store->dtype)) return false;
     for (int32_t k = 0; k < d->region.n_in; k++) {
         if (d->in[k].store != d->in[i].store) continue;
@@ -264,19 +277,19 @@ static bool takes_input(const ebm__block *b, const ebm__region_draft *d, int32_t
 }
 
 static ebm_status place_region_output(ebm__block *b, const ebm__region_draft *d,
-                                      ebm__store *store, bool *taken, int32_t position)
+                                      ebm__store *store, bool *taken)
 {
     for (int32_t i = 0; i < d->region.n_in && store->out < 0; i++) {
-        if (taken[i] || !takes_input(b, d, i, store, position)) continue;
-        take_over(b, store, &b->store[d->in[i].store]);
+        if (taken[i] || !takes_input(b, d, i, store)) continue;
+        store->place = b->store[d->in[i].store].place;
         for (int32_t k = 0; k < d->region.n_in; k++)
             taken[k] |= d->in[k].store == d->in[i].store;
         return EBM_OK;
     }
-    return place_store(b, store, position);
+    return place_store(b, store);
 }
 
-static ebm_status emit_region(ebm__block *b, int32_t cluster, int32_t position)
+static ebm_status emit_region(ebm__block *b, int32_t cluster)
 {
     ebm__region_draft *d = b->draft;
     EBM_CHECK(ebm__region_assemble(b, d, cluster, cluster));
@@ -289,14 +302,14 @@ static ebm_status emit_region(ebm__block *b, int32_t cluster, int32_t position)
     }
     for (int32_t k = 0; k < d->region.n_out; k++) {
         ebm__store *store = &b->store[b->vertex[d->out[k]].store];
-        EBM_TRY(place_region_output(b, d, store, taken, position));
+        EBM_TRY(place_region_output(b, d, store, taken));
         operand[d->region.n_in + k] = (ebm__operand){.view = ebm_view_of(NULL, store->dtype,
                                                                          &shape),
                                                      .place = store->place};
     }
     /* Without outputs: all that is read of it are slices of size 0. */
     if (ebm_shape_size(&shape) == 0 || d->region.n_out == 0) return EBM_OK;
-    return add_region(b, &d->region, d->instr, operand, position);
+    return add_region(b, &d->region, d->instr, operand);
 }
 
 /* ---- loops ------------------------------------------------------------------------------------- */
@@ -305,7 +318,6 @@ static ebm_status emit_region(ebm__block *b, int32_t cluster, int32_t position)
 typedef struct loop_draft {
     const ebm__repeat *r;
     const ebm__vertex *v;
-    int32_t position;
     ebm__block body;
     ebm__binding *input;
     ebm__target *target;
@@ -328,8 +340,8 @@ static ebm_status bind_index(ebm__block *b, loop_draft *l)
     ebm_shape shape = EBM_DIMS(n);
     ebm_node node = {.op = EBM_OP_iota, .dtype = EBM_I32, .shape = shape, .n_attr = 4, .attr = attr};
     ebm__operand out = {.view = ebm_view_of(NULL, EBM_I32, &shape)};
-    EBM_TRY(new_buffer(b, &out.place.buffer, n * row, l->position, l->position));
-    EBM_TRY(add_node_kernel(b, &node, NULL, &out, l->position));
+    EBM_TRY(new_buffer(b, &out.place.buffer, n * row));
+    EBM_TRY(add_node_kernel(b, &node, NULL, &out));
     int32_t moving;
     EBM_TRY(ebm__cursor_add(b->c, &moving, out.place, row));
     l->input[0] = (ebm__binding){.home = l->body.depth, .place = {.buffer = moving}};
@@ -340,8 +352,7 @@ static ebm_status bind_index(ebm__block *b, loop_draft *l)
 static bool carry_takes_init(const ebm__block *b, const loop_draft *l, const ebm__read *init,
                              const ebm__value *value)
 {
-    if (value->store == EBM__CONSTANT || !dies_at(b, &b->store[value->store], l->position))
-        return false;
+    if (value->store == EBM__CONSTANT || !dies(b, &b->store[value->store])) return false;
     if (!ebm__value_is_whole(b, init->ref, value)) return false;
     int32_t readers = 0;
     for (int32_t i = 0; i < l->v->n_read; i++)
@@ -368,13 +379,13 @@ static ebm_status bind_carry(ebm__block *b, loop_draft *l, int32_t k)
     ebm__value value = {.store = EBM__CONSTANT};
     if (wanted) value = b->value[init->ref];
     if (store->out < 0 && wanted && carry_takes_init(b, l, init, &value)) {
-        take_over(b, store, &b->store[value.store]);
+        store->place = b->store[value.store].place;
         there = true;
     } else {
-        EBM_TRY(place_store(b, store, l->position));
+        EBM_TRY(place_store(b, store));
         there = wanted && carry_is_there(b, store->out, init, &value);
     }
-    if (wanted && !there) EBM_TRY(copy_value(b, init->ref, &value, store->place, l->position));
+    if (wanted && !there) EBM_TRY(copy_value(b, init->ref, &value, store->place));
     ebm_shape shape = ebm_ref_shape(r->body.graph, r->body.carry_out[k]);
     bind_contiguous(&l->input[1 + k], store->place.buffer, &shape);
     l->input[1 + k].home = l->body.depth;
@@ -414,7 +425,7 @@ static ebm_status bind_stacked(ebm__block *b, loop_draft *l, int32_t k)
     if (!r->item[r->body.n_carry + k]) return EBM_OK;
     ebm__store *store = &b->store[r->store + r->body.n_carry + k];
     int32_t moving;
-    EBM_TRY(place_store(b, store, l->position));
+    EBM_TRY(place_store(b, store));
     EBM_TRY(ebm__cursor_add(b->c, &moving, store->place, store_bytes(store) / r->body.n));
     l->outs[l->body.n_out] = r->body.ys[k];
     l->target[l->body.n_out++] = (ebm__target){.buffer = moving, .input = -1};
@@ -479,12 +490,11 @@ static void close_lanes(ebm__compiler *c, const ebm__loop *loop, const ebm__rang
     if (loop->n > c->lane_turns) c->lane_turns = loop->n;
 }
 
-static ebm_status compile_loop(ebm__block *b, const ebm__vertex *v, const ebm__repeat *r,
-                               int32_t position)
+static ebm_status compile_loop(ebm__block *b, const ebm__vertex *v, const ebm__repeat *r)
 {
     ebm__compiler *c = b->c;
     const ebm_body *body = &r->body;
-    loop_draft l = {.r = r, .v = v, .position = position};
+    loop_draft l = {.r = r, .v = v};
     l.input = ebm__pool_alloc(&c->temp, ebm_graph_n_inputs(body->graph), sizeof *l.input);
     l.target = ebm__pool_alloc(&c->temp, body->n_carry + body->n_ys, sizeof *l.target);
     l.outs = ebm__pool_alloc(&c->temp, body->n_carry + body->n_ys, sizeof *l.outs);
@@ -508,7 +518,7 @@ static ebm_status compile_loop(ebm__block *b, const ebm__vertex *v, const ebm__r
     if (lanes)
         close_lanes(c, &loop, &range);
     else
-        EBM_TRY(new_buffer(b, &c->block_buffer[l.body.id], range.arena_bytes, position, position));
+        EBM_TRY(new_buffer(b, &c->block_buffer[l.body.id], range.arena_bytes));
     loop.first = range.first;
     loop.end = range.end;
     EBM_TRY(ebm__pool_grow(&c->temp, &c->loop, &c->loop_capacity, c->n_loop + 1, sizeof *c->loop));
@@ -516,37 +526,36 @@ static ebm_status compile_loop(ebm__block *b, const ebm__vertex *v, const ebm__r
     return add_step(b, ~(int32_t)c->n_loop++);
 }
 
-static ebm_status emit_loop(ebm__block *b, const ebm__vertex *v, int32_t position)
+static ebm_status emit_loop(ebm__block *b, const ebm__vertex *v)
 {
     ebm__compiler *c = b->c;
     const ebm__repeat *r = &b->needs.repeat[b->needs.repeat_at[v->ref] - 1];
     ebm__rows rows = {.graph = NULL};
     if (c->fuse && !c->in_lanes && c->device->host_memory)
         EBM_TRY(ebm__rows_cut(&rows, &c->temp, r, c->eager));
-    if (!rows.graph) return compile_loop(b, v, r, position);
+    if (!rows.graph) return compile_loop(b, v, r);
     ebm__repeat cut = *r;
     cut.body = rows.body;
     cut.in[0] = false;
-    ebm_status status = compile_loop(b, v, &cut, position);
+    ebm_status status = compile_loop(b, v, &cut);
     ebm_graph_free(rows.graph);
     return status;
 }
 
 /* ---- blocks ------------------------------------------------------------------------------------ */
 
-static ebm_status emit(ebm__block *b, int32_t position)
+static ebm_status emit(ebm__block *b)
 {
-    int32_t cluster = b->sequence[position];
+    int32_t cluster = b->sequence[b->position];
     const ebm__vertex *v = &b->vertex[cluster];
-    b->position = position;
     for (b->to = b; b->to->depth > v->home;) b->to = b->to->parent;
     switch (v->kind) {
-    case EBM__KERNEL: return emit_kernel(b, v, position);
-    case EBM__ELEMENT: return emit_region(b, cluster, position);
-    case EBM__COPY: return emit_copy(b, v, position);
-    case EBM__PACK: return emit_pack(b, v, position);
-    case EBM__LOOP: return emit_loop(b, v, position);
-    case EBM__FINISH: return emit_finish(b, v->out, position);
+    case EBM__KERNEL: return emit_kernel(b, v);
+    case EBM__ELEMENT: return emit_region(b, cluster);
+    case EBM__COPY: return emit_copy(b, v);
+    case EBM__PACK: return emit_pack(b, v);
+    case EBM__LOOP: return emit_loop(b, v);
+    case EBM__FINISH: return emit_finish(b, v->out);
     }
     return ebm_fail(EBM_INTERNAL, "plan: a vertex of no kind");
 }
@@ -570,10 +579,10 @@ ebm_status ebm__block_compile(ebm__block *b, ebm__range *range)
     EBM_TRY(ebm__block_values(b));
     EBM_TRY(ebm__block_fuse(b));
     EBM_TRY(ebm__block_schedule(b));
-    for (int32_t p = 0; p < b->n_sequence; p++) EBM_TRY(emit(b, p));
+    for (; b->position < b->n_sequence; b->position++) EBM_TRY(emit(b));
     b->to = b;
-    for (int32_t k = 0; k < b->n_late; k++) EBM_TRY(emit_finish(b, b->late[k], b->n_sequence));
-    EBM_TRY(ebm__buffers_place(c, b->id, &range->arena_bytes));
+    for (int32_t k = 0; k < b->n_late; k++) EBM_TRY(emit_finish(b, b->late[k]));
+    EBM_TRY(ebm__buffers_place(b, &range->arena_bytes));
     EBM_TRY(ebm__pool_grow(&c->temp, &c->step, &c->step_capacity, c->n_step + b->n_step,
                            sizeof *c->step));
     if (b->n_step) memcpy(c->step + c->n_step, b->step, (size_t)b->n_step * sizeof *b->step);

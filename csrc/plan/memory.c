@@ -169,14 +169,69 @@ static ebm_status take_place(ebm__pool *pool, slots *placed, ebm__buffer *buffer
     return EBM_OK;
 }
 
-ebm_status ebm__buffers_place(ebm__compiler *c, int32_t block, int64_t *bytes)
+/* ---- lives ------------------------------------------------------------------------------------- */
+
+/* Step `at` of the block touches a buffer: one of the block's, or one inside an arena or under a cursor
+ * that is. */
+static void touch(ebm__compiler *c, int32_t block, int32_t buffer, int32_t at)
 {
+    while (buffer >= 0) {
+        ebm__buffer *x = &c->buffer[buffer];
+        if (x->base >= c->n_external) {
+            buffer = c->cursor[x->base - c->n_external].origin.buffer;
+        } else if (x->base > 0) {
+            return;
+        } else if (x->block == block) {
+            if (at < x->first) x->first = at;
+            x->last = at;
+            return;
+        } else {
+            buffer = c->block_buffer[x->block];
+        }
+    }
+}
+
+static void touch_all(ebm__compiler *c, int32_t block, int32_t step, int32_t at)
+{
+    if (step < 0) {
+        const ebm__loop *loop = &c->loop[~step];
+        for (int32_t k = 0; k < loop->n_cursor; k++)
+            touch(c, block, c->cursor[loop->first_cursor + k].origin.buffer, at);
+        for (int32_t i = loop->first; i < loop->end; i++) touch_all(c, block, c->step[i], at);
+        return;
+    }
+    const ebm__draft_kernel *kernel = &c->kernel[step];
+    for (int32_t i = 0; i < kernel->args.n_in + kernel->args.n_out; i++)
+        touch(c, block, c->view_place[kernel->first_view + i].buffer, at);
+    touch(c, block, kernel->scratch, at);
+}
+
+/* ---- places ------------------------------------------------------------------------------------ */
+
+/* The lives of a block's buffers, which are listed in `mine`; those that no step touches are not. */
+static int64_t find_lives(ebm__block *b, ebm__buffer **mine)
+{
+    ebm__compiler *c = b->c;
+    int64_t n = 0, kept = 0;
+    for (int64_t i = 0; i < c->n_buffer; i++) {
+        if (c->buffer[i].base != 0 || c->buffer[i].block != b->id) continue;
+        c->buffer[i].first = INT32_MAX;
+        c->buffer[i].last = -1;
+        mine[n++] = &c->buffer[i];
+    }
+    for (int64_t i = 0; i < b->n_step; i++) touch_all(c, b->id, b->step[i], (int32_t)i);
+    for (int64_t i = 0; i < n; i++)
+        if (mine[i]->last >= 0) mine[kept++] = mine[i];
+    return kept;
+}
+
+ebm_status ebm__buffers_place(ebm__block *b, int64_t *bytes)
+{
+    ebm__compiler *c = b->c;
     ebm__buffer **mine = ebm__pool_alloc(&c->temp, c->n_buffer, sizeof *mine);
     slots placed = {.n = 0};
     if (!mine) return EBM_NOMEM;
-    int64_t n = 0;
-    for (int64_t i = 0; i < c->n_buffer; i++)
-        if (c->buffer[i].base == 0 && c->buffer[i].block == block) mine[n++] = &c->buffer[i];
+    int64_t n = find_lives(b, mine);
     if (n > 0) qsort(mine, (size_t)n, sizeof(ebm__buffer *), larger_first);
     *bytes = 0;
     for (int64_t i = 0; i < n && mine[i]->bytes > 0; i++) {

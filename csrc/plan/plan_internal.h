@@ -100,10 +100,8 @@ struct ebm_plan {
 
 /* ---- the compiler ------------------------------------------------------------------------------ */
 
-enum { EBM__FOREVER = INT32_MAX };
-
 /* A piece of memory.  One with a base of its own (inputs, outputs, cursors) needs no offset; the
- * others are placed in the arena of their block, where they live from position first to last. */
+ * others are placed in the arena of their block, where they live from its step first to last. */
 typedef struct ebm__buffer {
     int32_t base; /* 0: in the arena */
     int32_t block, first, last;
@@ -155,8 +153,6 @@ typedef struct ebm__compiler {
 
 /* A new buffer, in `*out`. */
 ebm_status ebm__buffer_add(ebm__compiler *c, int32_t *out, const ebm__buffer *buffer);
-/* Gives every buffer of a block its offset; `*bytes` is the size of the block's arena. */
-ebm_status ebm__buffers_place(ebm__compiler *c, int32_t block, int64_t *bytes);
 /* A cursor and the buffer that follows it. */
 ebm_status ebm__cursor_add(ebm__compiler *c, int32_t *buffer, ebm__place origin, int64_t row);
 
@@ -193,7 +189,7 @@ ebm__repeat *ebm__needs_item(const ebm__needs *needs, const ebm_node *item, int3
 
 /* ---- a block ----------------------------------------------------------------------------------- */
 
-enum { EBM__CONSTANT = -1 };
+enum { EBM__CONSTANT = -1, EBM__FOREVER = INT32_MAX };
 
 typedef struct ebm__block ebm__block;
 
@@ -209,7 +205,7 @@ typedef struct ebm__store {
     int64_t size; /* elements */
     ebm__place place;
     int32_t out;  /* the output that is written here at once; -1: none */
-    int32_t last; /* position of its last read */
+    int32_t last; /* position of its last read; EBM__FOREVER: read at the end */
     bool kept;    /* read by an output */
     bool packed;  /* an operand as EBM_OP_PACK leaves it */
     int32_t first_reader, n_reader;
@@ -362,5 +358,9 @@ ebm_status ebm__rows_cut(ebm__rows *out, ebm__pool *pool, const ebm__repeat *r, 
 
 /* schedule.c */
 ebm_status ebm__block_schedule(ebm__block *block);
+
+/* Gives every buffer of a block, all of whose steps are there, its offset; `*bytes` is the size of the
+ * block's arena. */
+ebm_status ebm__buffers_place(ebm__block *block, int64_t *bytes);
 
 #endif

@@ -10,6 +10,7 @@ the moment when its weights are converted: neither the imports nor the conversio
 what a system sets up at its first call does.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -34,7 +35,12 @@ def resident_mib(field):
 
 
 def forget_peak():
-    """From here on VmHWM is the peak; left as it is where the kernel does not allow it."""
+    """From here on VmHWM is the peak; left as it is where the kernel does not allow it. First
+    what the conversion has freed goes back to the system, where the C library can do that.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError as error:

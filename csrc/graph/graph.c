@@ -606,6 +606,47 @@ void ebm__repeat_set_twin(ebm_graph *graph, ebm_ref repeat, ebm_ref twin)
     graph->n_twin++;
 }
 
+/* ---- comparison -------------------------------------------------------------------------------- */
+
+static bool same_nodes(const ebm_node *a, const ebm_node *b)
+{
+    return a->op == b->op && a->dtype == b->dtype && ebm_shape_equal(&a->shape, &b->shape) &&
+           a->n_in == b->n_in && a->n_attr == b->n_attr &&
+           same_words(a->in, b->in, a->n_in, sizeof *a->in) &&
+           same_words(a->attr, b->attr, a->n_attr, sizeof *a->attr);
+}
+
+static bool same_inputs(const graph_input *a, const graph_input *b)
+{
+    bool named = a->name && b->name ? strcmp(a->name, b->name) == 0 : a->name == b->name;
+    return named && a->ref == b->ref && a->parent_ref == b->parent_ref &&
+           !a->tensor == !b->tensor;
+}
+
+static bool same_loops(const ebm_body *a, const ebm_body *b)
+{
+    return a->n == b->n && a->n_carry == b->n_carry && a->n_xs == b->n_xs &&
+           a->n_ys == b->n_ys && a->reverse == b->reverse &&
+           same_words(a->carry_out, b->carry_out, a->n_carry, sizeof *a->carry_out) &&
+           same_words(a->ys, b->ys, a->n_ys, sizeof *a->ys);
+}
+
+bool ebm_graph_same(const ebm_graph *a, const ebm_graph *b)
+{
+    if (a->n_node != b->n_node || a->n_input != b->n_input || a->n_body != b->n_body)
+        return false;
+    for (int64_t i = 0; i < a->n_node; i++)
+        if (!same_nodes(&a->node[i], &b->node[i])) return false;
+    for (int64_t i = 0; i < a->n_input; i++)
+        if (!same_inputs(&a->input[i], &b->input[i])) return false;
+    for (int64_t i = 0; i < a->n_body; i++) {
+        const ebm_graph *x = a->body[i], *y = b->body[i];
+        if (!x->closed || !y->closed) return false;
+        if (!same_loops(&x->loop, &y->loop) || !ebm_graph_same(x, y)) return false;
+    }
+    return true;
+}
+
 /* ---- inference of the structural ops ------------------------------------------------------------ */
 
 static ebm_status infer_item(const ebm_candidate *c, ebm_dtype *dtype, ebm_shape *shape)

@@ -181,6 +181,9 @@ ebm_ref ebm_grad(ebm_graph *graph, ebm_ref out, ebm_ref wrt);
 /* Every node again: op known, refs in order, dtype and shape as inferred, bodies too.  INTERNAL. */
 ebm_status ebm_graph_verify(const ebm_graph *graph);
 
+/* Ref for ref the same nodes, inputs and bodies; captured tensors may hold other numbers. */
+bool ebm_graph_same(const ebm_graph *a, const ebm_graph *b);
+
 /* The readable form, in `*out` (owned by the caller: ebm__free), of what `outs` need.
  * ebm_graph_parse reads it back: a new graph and its outputs (*outs owned by the caller); FORMAT.
  * Captured tensors are written as named inputs. */

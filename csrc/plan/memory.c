@@ -97,10 +97,16 @@ static int larger_first(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* A placed buffer. */
+typedef struct life {
+    int32_t first, last;
+    int64_t bytes;
+} life;
+
 /* Buffers that begin at one offset, in the order of their lives: no two live at once. */
 typedef struct slot {
     int64_t offset, n, capacity;
-    ebm__buffer **at;
+    life *at;
 } slot;
 
 typedef struct slots {
@@ -114,7 +120,7 @@ static int64_t first_alive(const slot *s, int32_t first)
     int64_t low = 0, high = s->n;
     while (low < high) {
         int64_t middle = (low + high) / 2;
-        if (s->at[middle]->last < first)
+        if (s->at[middle].last < first)
             low = middle + 1;
         else
             high = middle;
@@ -130,8 +136,8 @@ static int64_t best_gap(const slots *placed, const ebm__buffer *buffer)
     for (int64_t k = 0; k < placed->n; k++) {
         const slot *s = &placed->at[k];
         for (int64_t i = first_alive(s, buffer->first);
-             i < s->n && s->at[i]->first <= buffer->last; i++) {
-            int64_t gap = s->offset - end, after = s->offset + aligned(s->at[i]->bytes);
+             i < s->n && s->at[i].first <= buffer->last; i++) {
+            int64_t gap = s->offset - end, after = s->offset + s->at[i].bytes;
             if (gap >= need && gap < best_size) {
                 best = end;
                 best_size = gap;
@@ -145,8 +151,14 @@ static int64_t best_gap(const slots *placed, const ebm__buffer *buffer)
 /* Finds or makes the slot of an offset. */
 static ebm_status slot_at(ebm__pool *pool, slots *placed, int64_t offset, slot **out)
 {
-    int64_t at = 0;
-    while (at < placed->n && placed->at[at].offset < offset) at++;
+    int64_t at = 0, high = placed->n;
+    while (at < high) {
+        int64_t middle = (at + high) / 2;
+        if (placed->at[middle].offset < offset)
+            at = middle + 1;
+        else
+            high = middle;
+    }
     if (at == placed->n || placed->at[at].offset != offset) {
         EBM_TRY(ebm__pool_grow(pool, &placed->at, &placed->capacity, placed->n + 1,
                                sizeof *placed->at));
@@ -158,14 +170,14 @@ static ebm_status slot_at(ebm__pool *pool, slots *placed, int64_t offset, slot *
     return EBM_OK;
 }
 
-static ebm_status take_place(ebm__pool *pool, slots *placed, ebm__buffer *buffer)
+static ebm_status take_place(ebm__pool *pool, slots *placed, const ebm__buffer *buffer)
 {
     slot *s;
     EBM_TRY(slot_at(pool, placed, buffer->offset, &s));
     EBM_TRY(ebm__pool_grow(pool, &s->at, &s->capacity, s->n + 1, sizeof *s->at));
     int64_t at = first_alive(s, buffer->first);
     memmove(s->at + at + 1, s->at + at, (size_t)(s->n++ - at) * sizeof *s->at);
-    s->at[at] = buffer;
+    s->at[at] = (life){buffer->first, buffer->last, aligned(buffer->bytes)};
     return EBM_OK;
 }
 

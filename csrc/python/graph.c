@@ -269,6 +269,22 @@ static PyObject *graph_print(PyObject *object, PyObject *outs)
     return result;
 }
 
+static PyObject *graph_same(PyObject *object, PyObject *const *args, Py_ssize_t n)
+{
+    ebm_py_graph *self = (ebm_py_graph *)object;
+    ebm_py_state *state = enter(object, n, 3, "same");
+    ebm_py_graph *other = state ? ebm__py_graph_get(state, args[1]) : NULL;
+    if (!other) return NULL;
+    ebm_ref *a = NULL, *b = NULL;
+    int32_t n_a = ebm__py_refs(state, args[0], self, &a);
+    int32_t n_b = n_a < 0 ? -1 : ebm__py_refs(state, args[2], other, &b);
+    bool same = n_a == n_b && n_b >= 0 && ebm_graph_same(self->graph, other->graph);
+    for (int32_t k = 0; same && k < n_a; k++) same = a[k] == b[k];
+    ebm__free(a);
+    ebm__free(b);
+    return n_b < 0 ? NULL : PyBool_FromLong(same);
+}
+
 static PyObject *graph_parse(PyObject *type, PyObject *argument)
 {
     const char *text = PyUnicode_AsUTF8(argument);
@@ -414,6 +430,9 @@ static PyMethodDef methods[] = {
     {"jvp", EBM_PY_METHOD(graph_jvp), METH_FASTCALL,
      "jvp($self, outs, wrt, tangents, /)\n--\n\nThe tangents of outs."},
     {"print", graph_print, METH_O, "print($self, outs, /)\n--\n\nThe text of what outs need."},
+    {"same", EBM_PY_METHOD(graph_same), METH_FASTCALL,
+     "same($self, outs, other, other_outs, /)\n--\n\n"
+     "Whether all nodes of two graphs and outs are the same; arrays of inputs may differ."},
     {"parse", graph_parse, METH_O | METH_CLASS,
      "parse($type, text, /)\n--\n\n(graph, outs) from what print gave."},
     {"inline", EBM_PY_METHOD(graph_inline), METH_FASTCALL,

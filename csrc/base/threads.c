@@ -11,6 +11,10 @@
  * long as nobody is late, and finds in its cache what it wrote there: fetching that from another
  * core costs more than most kernels do.
  *
+ * A team is a job with a task for each thread, whose tasks call kernels.  Each member has a job of
+ * its own then, with a gate of its own, and members without a kernel go through the gates of the
+ * others.
+ *
  * Whoever holds `held` owns everything that is not atomic.  Trap: sleeping and waking rely on
  * sequentially consistent order of (say that I sleep, look at the gate) and (open the gate,
  * look for sleepers); do not weaken those. */
@@ -30,21 +34,26 @@ enum { MAX_THREADS = 256, SPIN_NS = 20000, STACK_BYTES = 2 << 20, LINE = 64 };
 
 #define SERIAL_ONE ((uint64_t)1 << 32)
 
+typedef struct share {
+    _Alignas(LINE) _Atomic int64_t next; /* first task that nobody has taken */
+    int64_t end;
+} share;
+
+typedef struct job {
+    _Alignas(LINE) _Atomic uint64_t gate;
+    atomic_int helpers; /* that may be inside at once */
+    ebm_task task; /* from here on: written while the gate is closed and nobody is inside */
+    void *context;
+    int shares;
+    share share[MAX_THREADS];
+} job;
+
 static struct {
     _Alignas(LINE) atomic_bool held;
     bool registered, exhausted; /* fork handler set; the system gave no more threads */
-    int n_workers;
-    ebm_task task; /* the job: written while the gate is closed and nobody is inside */
-    void *context;
-    int shares;
+    int n_workers, team_size;
 
-    _Alignas(LINE) _Atomic uint64_t gate;
-    atomic_int helpers; /* workers that may be inside at once */
-
-    struct share {
-        _Alignas(LINE) _Atomic int64_t next; /* first task that nobody has taken */
-        int64_t end;
-    } share[MAX_THREADS];
+    job job, member[MAX_THREADS]; /* of whoever holds the pool, and of members of a team */
 
     _Alignas(LINE) atomic_int sleepers;
     atomic_bool waiting; /* the caller sleeps until the last worker has left */
@@ -56,6 +65,11 @@ static struct {
     .emptied = PTHREAD_COND_INITIALIZER,
 };
 
+/* A worker's number, or 0; whether this thread is in a team, and not in a job of it; and the last job
+ * of each member that it has joined. */
+static _Thread_local int own_number;
+static _Thread_local bool in_team;
+static _Thread_local uint32_t joined[MAX_THREADS];
 static atomic_int n_threads; /* 0: not yet known */
 
 static void relax(void)
@@ -65,6 +79,16 @@ static void relax(void)
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
+}
+
+/* Between looks at what another thread will do soon: it may need this processor for that. */
+static void wait_a_little(int *waits)
+{
+    enum { PATIENCE = 64 };
+    if (++*waits % PATIENCE == 0)
+        sched_yield();
+    else
+        relax();
 }
 
 static int64_t now_ns(void)
@@ -87,42 +111,44 @@ static bool spin_until(bool (*ready)(uint32_t), uint32_t argument)
 }
 
 /* All tasks that nobody else takes, those of share `own` first. */
-static void take_tasks(int own)
+static void take_tasks(job *j, int own)
 {
-    for (int k = 0; k < pool.shares; k++) {
-        struct share *share = &pool.share[(own + k) % pool.shares];
+    for (int k = 0; k < j->shares; k++) {
+        share *at = &j->share[(own + k) % j->shares];
         for (;;) {
-            int64_t t = atomic_fetch_add_explicit(&share->next, 1, memory_order_relaxed);
-            if (t >= share->end) break;
-            pool.task(pool.context, t);
+            int64_t t = atomic_fetch_add_explicit(&at->next, 1, memory_order_relaxed);
+            if (t >= at->end) break;
+            j->task(j->context, t);
         }
     }
 }
 
-static void cut_shares(int64_t count, int shares)
+static void set_job(job *j, int64_t count, int shares, ebm_task task, void *context)
 {
     int64_t size = count / shares, more = count % shares, first = 0;
     for (int k = 0; k < shares; k++) {
         int64_t end = first + size + (k < more);
-        atomic_store_explicit(&pool.share[k].next, first, memory_order_relaxed);
-        pool.share[k].end = first = end;
+        atomic_store_explicit(&j->share[k].next, first, memory_order_relaxed);
+        j->share[k].end = first = end;
     }
-    pool.shares = shares;
+    j->shares = shares;
+    j->task = task;
+    j->context = context;
 }
 
 /* ---- workers ----------------------------------------------------------------------------- */
 
-/* Whether the gate stands open to a worker whose last job was `seen`. */
-static bool joinable(uint64_t gate, uint32_t seen)
+/* Whether the gate stands open to a thread whose last job was `seen`. */
+static bool joinable(const job *j, uint64_t gate, uint32_t seen)
 {
     uint32_t serial = (uint32_t)(gate >> 32);
     return serial % 2 == 1 && serial != seen &&
-           (int)(uint32_t)gate < atomic_load_explicit(&pool.helpers, memory_order_relaxed);
+           (int)(uint32_t)gate < atomic_load_explicit(&j->helpers, memory_order_relaxed);
 }
 
 static bool job_open(uint32_t seen)
 {
-    return joinable(atomic_load(&pool.gate), seen);
+    return joinable(&pool.job, atomic_load(&pool.job.gate), seen);
 }
 
 static void sleep_until_open(uint32_t seen)
@@ -134,11 +160,11 @@ static void sleep_until_open(uint32_t seen)
     pthread_mutex_unlock(&pool.lock);
 }
 
-static bool enter(uint32_t *seen)
+static bool enter(job *j, uint32_t *seen)
 {
-    uint64_t gate = atomic_load(&pool.gate);
-    while (joinable(gate, *seen)) {
-        if (atomic_compare_exchange_weak(&pool.gate, &gate, gate + 1)) {
+    uint64_t gate = atomic_load(&j->gate);
+    while (joinable(j, gate, *seen)) {
+        if (atomic_compare_exchange_weak(&j->gate, &gate, gate + 1)) {
             *seen = (uint32_t)(gate >> 32);
             return true;
         }
@@ -148,7 +174,7 @@ static bool enter(uint32_t *seen)
 
 static void leave(void)
 {
-    uint64_t before = atomic_fetch_sub(&pool.gate, 1);
+    uint64_t before = atomic_fetch_sub(&pool.job.gate, 1);
     if ((uint32_t)before != 1 || !atomic_load(&pool.waiting)) return;
     pthread_mutex_lock(&pool.lock);
     pthread_cond_signal(&pool.emptied);
@@ -159,10 +185,11 @@ static void leave(void)
 static void *worker(void *number)
 {
     uint32_t seen = 0;
+    own_number = (int)(intptr_t)number;
     for (;;) {
         if (!spin_until(job_open, seen)) sleep_until_open(seen);
-        if (!enter(&seen)) continue;
-        take_tasks((int)(intptr_t)number);
+        if (!enter(&pool.job, &seen)) continue;
+        take_tasks(&pool.job, own_number);
         leave();
     }
     return NULL;
@@ -175,7 +202,8 @@ static void forget_workers(void)
 {
     pool.n_workers = 0;
     pool.exhausted = false;
-    atomic_store(&pool.gate, 0);
+    atomic_store(&pool.job.gate, 0);
+    for (int k = 0; k < MAX_THREADS; k++) atomic_store(&pool.member[k].gate, 0);
     atomic_store(&pool.sleepers, 0);
     atomic_store(&pool.waiting, false);
     pool.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
@@ -224,10 +252,14 @@ static void run_serially(int64_t count, ebm_task task, void *context)
     for (int64_t t = 0; t < count; t++) task(context, t);
 }
 
-static void open_gate(int helpers)
+static void open_gate(job *j, int helpers)
 {
-    atomic_store_explicit(&pool.helpers, helpers, memory_order_relaxed);
-    atomic_fetch_add(&pool.gate, SERIAL_ONE);
+    atomic_store_explicit(&j->helpers, helpers, memory_order_relaxed);
+    atomic_fetch_add(&j->gate, SERIAL_ONE);
+}
+
+static void wake_up_to(int helpers)
+{
     int asleep = atomic_load(&pool.sleepers);
     if (asleep == 0) return;
     pthread_mutex_lock(&pool.lock);
@@ -235,15 +267,20 @@ static void open_gate(int helpers)
     pthread_mutex_unlock(&pool.lock);
 }
 
+static bool is_empty(const job *j)
+{
+    return (uint32_t)atomic_load(&j->gate) == 0;
+}
+
 static bool all_left(uint32_t unused)
 {
     (void)unused;
-    return (uint32_t)atomic_load(&pool.gate) == 0;
+    return is_empty(&pool.job);
 }
 
 static void close_gate(void)
 {
-    atomic_fetch_add(&pool.gate, SERIAL_ONE);
+    atomic_fetch_add(&pool.job.gate, SERIAL_ONE);
     if (all_left(0) || spin_until(all_left, 0)) return;
     pthread_mutex_lock(&pool.lock);
     atomic_store(&pool.waiting, true);
@@ -252,22 +289,94 @@ static void close_gate(void)
     pthread_mutex_unlock(&pool.lock);
 }
 
+/* False if the pool is another's. */
+static bool hold(void)
+{
+    return !atomic_exchange_explicit(&pool.held, true, memory_order_acquire);
+}
+
+/* Of the holder: runs the job and lets the pool go. */
+static void run_job(int64_t count, int helpers, ebm_task task, void *context)
+{
+    set_job(&pool.job, count, helpers + 1, task, context);
+    if (helpers > 0) {
+        open_gate(&pool.job, helpers);
+        wake_up_to(helpers);
+    }
+    take_tasks(&pool.job, 0);
+    if (helpers > 0) close_gate();
+    atomic_store_explicit(&pool.held, false, memory_order_release);
+}
+
+/* The tasks of a member's job call nobody. */
+static void take_tasks_of_member(job *j)
+{
+    in_team = false;
+    take_tasks(j, own_number);
+    in_team = true;
+}
+
+/* A job of a member, with those who help. */
+static void run_in_team(int64_t count, ebm_task task, void *context)
+{
+    job *j = &pool.member[own_number];
+    int shares = count < pool.team_size ? (int)count : pool.team_size, waits = 0;
+    set_job(j, count, shares, task, context);
+    open_gate(j, shares - 1);
+    take_tasks_of_member(j);
+    atomic_fetch_add(&j->gate, SERIAL_ONE);
+    while (!is_empty(j)) wait_a_little(&waits);
+}
+
 void ebm_parallel(int64_t count, ebm_task task, void *context)
 {
     int threads = count < 2 ? 1 : ebm_num_threads();
     if (threads > count) threads = (int)count;
-    if (threads < 2 || atomic_exchange_explicit(&pool.held, true, memory_order_acquire)) {
+    if (threads > 1 && in_team)
+        run_in_team(count, task, context);
+    else if (threads > 1 && hold())
+        run_job(count, ready_workers(threads - 1), task, context);
+    else
         run_serially(count, task, context);
+}
+
+/* ---- teams ------------------------------------------------------------------------------- */
+
+typedef struct team {
+    ebm_task task;
+    void *context;
+} team;
+
+static void run_member(void *context, int64_t number)
+{
+    const team *t = context;
+    in_team = true;
+    t->task(t->context, number);
+    in_team = false;
+}
+
+bool ebm_team_run(ebm_task task, void *context)
+{
+    team t = {task, context};
+    int threads = ebm_num_threads();
+    if (threads < 2 || in_team || !hold()) return false;
+    int helpers = ready_workers(threads - 1);
+    pool.team_size = helpers + 1;
+    run_job(pool.team_size, helpers, run_member, &t);
+    return true;
+}
+
+void ebm_team_help(int *waits)
+{
+    for (int k = 0; k <= pool.n_workers; k++) {
+        job *j = &pool.member[k];
+        if (k == own_number || !enter(j, &joined[k])) continue;
+        take_tasks_of_member(j);
+        atomic_fetch_sub(&j->gate, 1);
+        *waits = 0;
         return;
     }
-    int helpers = ready_workers(threads - 1);
-    pool.task = task;
-    pool.context = context;
-    cut_shares(count, helpers + 1);
-    if (helpers > 0) open_gate(helpers);
-    take_tasks(0);
-    if (helpers > 0) close_gate();
-    atomic_store_explicit(&pool.held, false, memory_order_release);
+    wait_a_little(waits);
 }
 
 /* ---- how many ---------------------------------------------------------------------------- */

@@ -16,6 +16,14 @@ typedef void (*ebm_task)(void *context, int64_t task);
  * pool, runs in the calling thread alone.  Never fails: without memory or threads it runs serially. */
 void ebm_parallel(int64_t count, ebm_task task, void *context);
 
+/* A team: runs task(context, k) for each thread k, which goes on until the work of all of them is done
+ * and meanwhile calls ebm_team_help whenever it has nothing to do.  Inside, ebm_parallel gives tasks
+ * to those who help.  False, and nothing was run, with one thread, inside of a team, or while another
+ * thread holds the pool. */
+bool ebm_team_run(ebm_task task, void *context);
+/* Takes tasks of another member, or waits a little; `waits` counts how often, from 0. */
+void ebm_team_help(int *waits);
+
 /* Threads used, the caller counted in: EBMLIB_NUM_THREADS, else the processors this process may
  * use.  Setting it is for tests and tuning; n < 1 restores the default. */
 int ebm_num_threads(void);

@@ -582,7 +582,8 @@ ebm_status ebm__block_compile(ebm__block *b, ebm__range *range)
     for (; b->position < b->n_sequence; b->position++) EBM_TRY(emit(b));
     b->to = b;
     for (int32_t k = 0; k < b->n_late; k++) EBM_TRY(emit_finish(b, b->late[k]));
-    EBM_TRY(ebm__buffers_place(b, &range->arena_bytes));
+    bool rest = b->wide && c->fuse && !c->in_lanes && c->device->host_memory;
+    EBM_TRY(ebm__buffers_place(b, rest, &range->arena_bytes));
     EBM_TRY(ebm__pool_grow(&c->temp, &c->step, &c->step_capacity, c->n_step + b->n_step,
                            sizeof *c->step));
     if (b->n_step) memcpy(c->step + c->n_step, b->step, (size_t)b->n_step * sizeof *b->step);

@@ -84,6 +84,14 @@ ebm_status ebm__cursor_add(ebm__compiler *c, int32_t *buffer, ebm__place origin,
     return EBM_OK;
 }
 
+/* The kernels that come next need not wait for the readers of this buffer. */
+static void let_rest(ebm__buffer *buffer)
+{
+    enum { SMALL_BYTES = 128 * 1024, REST = 12 };
+    if (buffer->bytes <= SMALL_BYTES && buffer->last < EBM__FOREVER - REST)
+        buffer->last += REST;
+}
+
 static int64_t aligned(int64_t bytes)
 {
     return (bytes + EBM_ALIGN - 1) / EBM_ALIGN * EBM_ALIGN;
@@ -237,13 +245,14 @@ static int64_t find_lives(ebm__block *b, ebm__buffer **mine)
     return kept;
 }
 
-ebm_status ebm__buffers_place(ebm__block *b, int64_t *bytes)
+ebm_status ebm__buffers_place(ebm__block *b, bool rest, int64_t *bytes)
 {
     ebm__compiler *c = b->c;
     ebm__buffer **mine = ebm__pool_alloc(&c->temp, c->n_buffer, sizeof *mine);
     slots placed = {.n = 0};
     if (!mine) return EBM_NOMEM;
     int64_t n = find_lives(b, mine);
+    for (int64_t i = 0; i < n && rest; i++) let_rest(mine[i]);
     if (n > 0) qsort(mine, (size_t)n, sizeof(ebm__buffer *), larger_first);
     *bytes = 0;
     for (int64_t i = 0; i < n && mine[i]->bytes > 0; i++) {

@@ -20,7 +20,7 @@ static ebm__spot origin_of(const ebm__compiler *c, int32_t block)
     return (ebm__spot){.base = c->block_base[block], .offset = offset};
 }
 
-static ebm__spot spot_of(const ebm__compiler *c, ebm__place place)
+ebm__spot ebm__spot_of(const ebm__compiler *c, ebm__place place)
 {
     const ebm__buffer *buffer = &c->buffer[place.buffer];
     if (buffer->base != 0) return (ebm__spot){.base = buffer->base, .offset = place.offset};
@@ -43,10 +43,10 @@ static ebm_status freeze_patches(ebm_plan *plan, const ebm__compiler *c)
     plan->first_patch = ebm__pool_alloc(&plan->pool, plan->n_base + 2, sizeof *plan->first_patch);
     if (!plan->patch || !plan->first_patch) return EBM_NOMEM;
     int32_t *at = plan->first_patch + 1; /* shifted by one: counts become starts, then ends */
-    for (int32_t v = 0; v < plan->n_view; v++) at[spot_of(c, c->view_place[v]).base + 1]++;
+    for (int32_t v = 0; v < plan->n_view; v++) at[ebm__spot_of(c, c->view_place[v]).base + 1]++;
     for (int32_t k = 0; k < plan->n_base; k++) at[k + 1] += at[k];
     for (int32_t v = 0; v < plan->n_view; v++) {
-        ebm__spot spot = spot_of(c, c->view_place[v]);
+        ebm__spot spot = ebm__spot_of(c, c->view_place[v]);
         plan->patch[at[spot.base]++] = (ebm__patch){.view = v, .offset = spot.offset};
     }
     return EBM_OK;
@@ -69,12 +69,13 @@ static int64_t count_kernels(const ebm_plan *plan, int32_t first, int32_t end)
     return n;
 }
 
-static ebm_status freeze(ebm_plan *plan, const ebm__compiler *c, const ebm__range *range)
+static ebm_status freeze(ebm_plan *plan, ebm__compiler *c, const ebm__range *range)
 {
     plan->n_cursor = (int32_t)c->n_cursor;
     plan->n_kernel = (int32_t)c->n_kernel;
     plan->n_view = (int32_t)c->n_view;
     plan->n_loop = (int32_t)c->n_loop;
+    plan->n_step = (int32_t)c->n_step;
     plan->n_base = c->n_external + plan->n_cursor;
     plan->kernel = ebm__pool_alloc(&plan->pool, plan->n_kernel, sizeof *plan->kernel);
     plan->cursor = ebm__pool_alloc(&plan->pool, plan->n_cursor, sizeof *plan->cursor);
@@ -89,10 +90,10 @@ static ebm_status freeze(ebm_plan *plan, const ebm__compiler *c, const ebm__rang
                                         .first_view = draft->first_view,
                                         .scratch = {.base = -1}};
         if (draft->scratch >= 0)
-            plan->kernel[k].scratch = spot_of(c, (ebm__place){.buffer = draft->scratch});
+            plan->kernel[k].scratch = ebm__spot_of(c, (ebm__place){.buffer = draft->scratch});
     }
     for (int32_t k = 0; k < plan->n_cursor; k++)
-        plan->cursor[k] = (ebm__cursor){.origin = spot_of(c, c->cursor[k].origin),
+        plan->cursor[k] = (ebm__cursor){.origin = ebm__spot_of(c, c->cursor[k].origin),
                                         .row = c->cursor[k].row};
     plan->first_step = range->first;
     plan->end_step = range->end;
@@ -100,7 +101,8 @@ static ebm_status freeze(ebm_plan *plan, const ebm__compiler *c, const ebm__rang
     plan->lane_bytes = (size_t)c->lane_bytes;
     plan->lane_turns = c->lane_turns;
     plan->kernels_a_run = count_kernels(plan, plan->first_step, plan->end_step);
-    return freeze_patches(plan, c);
+    EBM_TRY(freeze_patches(plan, c));
+    return ebm__teams_find(plan, c);
 }
 
 /* ---- compiling --------------------------------------------------------------------------------- */
@@ -211,8 +213,8 @@ static ebm_status compile(ebm__compiler *c, ebm_plan *plan, const ebm_graph *gra
     return freeze(plan, c, &range);
 }
 
-/* EBMLIB_PLAN: "none" plans nothing; "lanes" cuts loops and runs turns in lanes where it does not pay,
- * which tests on small graphs want. */
+/* EBMLIB_PLAN: "none" plans nothing; "lanes" cuts loops and runs turns in lanes, and kernels in teams,
+ * where it does not pay, which tests on small graphs want. */
 static bool plan_is(const char *word)
 {
     const char *text = getenv("EBMLIB_PLAN");

@@ -9,7 +9,8 @@
  *     schedule.c  clusters get positions; which outputs may be written where an input lies
  *     emit.c      vertices become kernels and loops, stores get *buffers*
  *     memory.c    buffers get offsets in the arena by their lifetimes
- *     plan.c      all of it frozen into an immutable plan;  run.c  runs it
+ *     plan.c      all of it frozen into an immutable plan
+ *     team.c      which kernels of it may run beside one another;  run.c  runs it
  *
  * A body's block is compiled when its loop is emitted.  Its buffers lie in an arena of its own, which
  * is one buffer of the parent, alive in the position of the loop only.  What is the same in all turns
@@ -64,6 +65,12 @@ typedef struct ebm__loop {
     int32_t first_cursor, n_cursor;
 } ebm__loop;
 
+/* Kernels, steps first .. end-1, that threads run beside one another: each as soon as those it waits
+ * for are done. */
+typedef struct ebm__team {
+    int32_t first, end;
+} ebm__team;
+
 typedef struct ebm__port { /* an input or output */
     ebm_dtype dtype;
     ebm_shape shape;
@@ -92,6 +99,12 @@ struct ebm_plan {
     ebm__loop *loop;
     int32_t *step;
     int32_t first_step, end_step; /* of the root */
+    int32_t n_step, n_team;
+    ebm__team *team;
+    int32_t *team_at;     /* by step: number of the team that begins there plus 1, or 0 */
+    int32_t *n_before;    /* by step: those of its team that it waits for, */
+    int32_t *first_after; /* n_step + 1; and where those that wait for it begin in */
+    int32_t *after;
     int64_t kernels_a_run;
     size_t arena_bytes;
     size_t lane_bytes; /* of the largest loop with lanes */
@@ -304,6 +317,7 @@ struct ebm__block {
     int32_t *line;     /* clusters, what they read before them; -1: none any more */
     int32_t *sequence; /* clusters by position */
     int32_t n_sequence;
+    bool wide; /* many clusters do not wait for each other */
     int32_t *late; /* outputs copied after everything else */
     int32_t n_late;
     ebm__block *to;   /* the block that gets what is emitted: this one, or one around it */
@@ -356,11 +370,18 @@ typedef struct ebm__rows {
 } ebm__rows;
 ebm_status ebm__rows_cut(ebm__rows *out, ebm__pool *pool, const ebm__repeat *r, bool eager);
 
+/* plan.c: where a place is when all buffers have theirs. */
+ebm__spot ebm__spot_of(const ebm__compiler *c, ebm__place place);
+
+/* team.c: the teams of a plan that is complete but for them. */
+ebm_status ebm__teams_find(ebm_plan *plan, ebm__compiler *c);
+
 /* schedule.c */
 ebm_status ebm__block_schedule(ebm__block *block);
 
 /* Gives every buffer of a block, all of whose steps are there, its offset; `*bytes` is the size of the
- * block's arena. */
-ebm_status ebm__buffers_place(ebm__block *block, int64_t *bytes);
+ * block's arena.  Small ones rest before others have their places if kernels may run beside one
+ * another. */
+ebm_status ebm__buffers_place(ebm__block *block, bool rest, int64_t *bytes);
 
 #endif

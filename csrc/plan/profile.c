@@ -170,6 +170,16 @@ static double flops_of(const ebm_kernel_args *args, const ebm_view *in, const eb
                : size_of(args->n_in ? in : out);
 }
 
+void ebm__kernel_cost(const ebm_plan *plan, int32_t number, double *flops, double *bytes)
+{
+    const ebm__kernel *kernel = &plan->kernel[number];
+    const ebm_view *in = plan->view + kernel->first_view, *out = in + kernel->args.n_in;
+    *flops = flops_of(&kernel->args, in, out);
+    *bytes = 0;
+    for (const ebm_view *view = in; view < out + kernel->args.n_out; view++)
+        *bytes += bytes_of(view);
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 int64_t ebm_profile_count(ebm_profile *profile)
@@ -230,7 +240,7 @@ ebm_profile_row ebm_profile_get(ebm_profile *profile, int64_t index)
     pthread_mutex_unlock(&lock);
     if (!at) return row;
     const ebm__kernel *kernel = &at->plan->kernel[index];
-    const ebm_view *in = at->plan->view + kernel->first_view, *out = in + kernel->args.n_in;
+    const ebm_view *in = at->plan->view + kernel->first_view;
     row.plan = at->number;
     row.kernel = (int32_t)index;
     row.op = kernel->args.op == EBM_OP_REGION ? "region"
@@ -238,9 +248,7 @@ ebm_profile_row ebm_profile_get(ebm_profile *profile, int64_t index)
     row.calls = atomic_load_explicit(&at->kernel[index].calls, memory_order_relaxed);
     row.seconds = 1e-9 * (double)atomic_load_explicit(&at->kernel[index].nanoseconds,
                                                       memory_order_relaxed);
-    row.flops = flops_of(&kernel->args, in, out);
-    for (int32_t k = 0; k < kernel->args.n_in + kernel->args.n_out; k++)
-        row.bytes += bytes_of(&in[k]);
+    ebm__kernel_cost(at->plan, row.kernel, &row.flops, &row.bytes);
     words w = {.text = row.text, .size = sizeof row.text};
     describe(&w, &kernel->args, in);
     return row;

@@ -32,6 +32,9 @@ typedef struct ebm_profile_row {
 int64_t ebm_profile_count(ebm_profile *profile);
 ebm_profile_row ebm_profile_get(ebm_profile *profile, int64_t index);
 
+/* What a call of a kernel costs: flops and bytes as in a row. */
+void ebm__kernel_cost(const ebm_plan *plan, int32_t number, double *flops, double *bytes);
+
 /* ---- for run.c ------------------------------------------------------------------------------- */
 
 /* What runs of one plan have taken, by kernel. */

@@ -2,7 +2,8 @@
  *
  * A workspace holds the arena and a copy of every view with its data pointer filled in.  A run only
  * fills in the pointers that changed since the last one: inputs and outputs of the caller, and the
- * rows a loop moves along.  Nothing is allocated here. */
+ * rows a loop moves along.  Turns of a loop that carry nothing on run beside one another in lanes, and
+ * kernels that do not wait for each other in teams.  Nothing is allocated here. */
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
 #include <stdatomic.h>
@@ -26,8 +27,10 @@ struct ebm_workspace {
     char **base; /* by number; what the views hold now */
     ebm_view *view;
     ebm_kernel_args *args;
-    const ebm_poll *poll;       /* of the run that is on */
-    int64_t polled;             /* nanoseconds */
+    atomic_int *waits_for;   /* by step, of the team that is on: steps that are not done yet */
+    _Atomic uint64_t *ready; /* a bit a step of the team: nobody has begun it, all may */
+    const ebm_poll *poll;    /* of the run that is on */
+    int64_t polled;          /* nanoseconds */
     ebm__profile_plan *profile; /* of the run that is on; NULL: nobody wants to know */
 };
 
@@ -97,6 +100,41 @@ static ebm_status set_ports(ebm_workspace *w, void *const *in, void *const *out)
     return EBM_OK;
 }
 
+/* ---- what goes wrong beside one another --------------------------------------------------------- */
+
+/* Of turns or steps that run beside one another, the first one that failed. */
+typedef struct failure {
+    pthread_mutex_t lock;
+    int64_t at;
+    ebm_status status;
+    char message[EBM_MESSAGE_SIZE];
+} failure;
+
+static void failure_init(failure *f)
+{
+    *f = (failure){.at = INT64_MAX};
+    pthread_mutex_init(&f->lock, NULL);
+}
+
+static ebm_status failure_fini(failure *f)
+{
+    pthread_mutex_destroy(&f->lock);
+    return f->status == EBM_OK ? EBM_OK : ebm_fail(f->status, "%s", f->message);
+}
+
+/* Those that were cancelled because of a failure say nothing. */
+static void failure_add(failure *f, int64_t at, ebm_status status)
+{
+    pthread_mutex_lock(&f->lock);
+    bool follows = status == EBM_CANCELLED && f->status != EBM_OK;
+    if (!follows && at < f->at) {
+        f->status = status;
+        f->at = at;
+        snprintf(f->message, sizeof f->message, "%s", ebm_message());
+    }
+    pthread_mutex_unlock(&f->lock);
+}
+
 /* ---- lanes ------------------------------------------------------------------------------------- */
 
 /* A loop whose turns run beside one another. */
@@ -107,10 +145,7 @@ typedef struct crew {
     pthread_t caller;
     atomic_llong next;
     atomic_bool stopped;
-    pthread_mutex_t lock; /* of what follows */
-    int64_t turn;         /* the first one that failed */
-    ebm_status status;
-    char message[EBM_MESSAGE_SIZE];
+    failure failure;
 } crew;
 
 static ebm_status run_turn(ebm_workspace *w, const ebm__loop *loop, int64_t turn);
@@ -123,19 +158,6 @@ static void join_crew(ebm_workspace *lane, const ebm_workspace *w)
     for (int32_t k = 1; k < w->plan->n_base; k++)
         if (w->base[k] && w->base[k] != w->lane_arena) set_base(lane, k, w->base[k]);
     lane->profile = w->profile;
-}
-
-static void fail_crew(crew *c, int64_t turn, ebm_status status)
-{
-    pthread_mutex_lock(&c->lock);
-    bool follows = status == EBM_CANCELLED && c->status != EBM_OK;
-    if (!follows && (c->status == EBM_OK || turn < c->turn)) {
-        c->status = status;
-        c->turn = turn;
-        snprintf(c->message, sizeof c->message, "%s", ebm_message());
-    }
-    pthread_mutex_unlock(&c->lock);
-    atomic_store(&c->stopped, true);
 }
 
 /* What lanes ask every 50 ms. */
@@ -163,7 +185,112 @@ static void run_lane(void *context, int64_t number)
         status = run_turn(lane, c->loop, turn);
     }
     lane->poll = NULL;
-    if (status != EBM_OK) fail_crew(c, turn, status);
+    if (status == EBM_OK) return;
+    failure_add(&c->failure, turn, status);
+    atomic_store(&c->stopped, true);
+}
+
+/* ---- teams ------------------------------------------------------------------------------------- */
+
+/* A team at work. */
+typedef struct shift {
+    ebm_workspace *w;
+    const ebm__team *team;
+    pthread_t caller; /* who alone may ask the poll */
+    atomic_int left;  /* steps that are not done */
+    atomic_int end;   /* from here on they need not run: one before failed */
+    failure failure;
+} shift;
+
+static ebm_status run_kernel(ebm_workspace *w, int32_t kernel);
+
+static void make_ready(shift *s, int32_t step)
+{
+    int32_t bit = step - s->team->first;
+    atomic_fetch_or(&s->w->ready[bit / 64], (uint64_t)1 << bit % 64);
+}
+
+/* The first step that nobody has begun and that may begin, or -1. */
+static int32_t take_ready(shift *s)
+{
+    for (int32_t first = s->team->first, k = 0; first < s->team->end; first += 64, k++) {
+        uint64_t bits = atomic_load(&s->w->ready[k]);
+        while (bits) {
+            uint64_t lowest = bits & -bits;
+            bits = atomic_fetch_and(&s->w->ready[k], ~lowest);
+            if (bits & lowest) return first + __builtin_ctzll(lowest);
+        }
+    }
+    return -1;
+}
+
+/* The step is done.  Of those that waited for it alone this thread goes on with the first: it finds
+ * in its cache what it wrote there.  -1: none. */
+static int32_t finish(shift *s, int32_t step)
+{
+    const ebm_plan *plan = s->w->plan;
+    int32_t mine = -1;
+    for (int32_t k = plan->first_after[step]; k < plan->first_after[step + 1]; k++) {
+        int32_t next = plan->after[k];
+        if (atomic_fetch_sub(&s->w->waits_for[next], 1) != 1) continue;
+        if (mine >= 0) make_ready(s, mine < next ? next : mine);
+        if (mine < 0 || next < mine) mine = next;
+    }
+    atomic_fetch_sub(&s->left, 1);
+    return mine;
+}
+
+static void fail_shift(shift *s, int32_t step, ebm_status status)
+{
+    failure_add(&s->failure, step, status);
+    int end = atomic_load(&s->end);
+    while (step < end && !atomic_compare_exchange_weak(&s->end, &end, step)) continue;
+}
+
+/* Step after step, while there are any. */
+static void run_member(void *context, int64_t number)
+{
+    shift *s = context;
+    ebm_workspace *w = s->w;
+    bool asks = w->poll && pthread_equal(pthread_self(), s->caller);
+    int32_t step = -1;
+    int waits = 0;
+    (void)number;
+    while (atomic_load(&s->left) > 0) {
+        if (asks && poll_now(w) != EBM_OK) fail_shift(s, -1, EBM_CANCELLED);
+        if (step < 0) step = take_ready(s);
+        if (step < 0) {
+            ebm_team_help(&waits);
+            continue;
+        }
+        if (step < atomic_load(&s->end)) {
+            ebm_status status = run_kernel(w, w->plan->step[step]);
+            if (status != EBM_OK) fail_shift(s, step, status);
+        }
+        step = finish(s, step);
+        waits = 0;
+    }
+}
+
+/* False, and nothing has run, if there are no threads for it. */
+static bool run_team(ebm_workspace *w, const ebm__team *team, ebm_status *status)
+{
+    const ebm_plan *plan = w->plan;
+    if (ebm_num_threads() < 2) return false;
+    shift s = {.w = w,
+               .team = team,
+               .caller = pthread_self(),
+               .left = team->end - team->first,
+               .end = team->end};
+    for (int32_t k = 0; k < (s.left + 63) / 64; k++) atomic_store(&w->ready[k], 0);
+    for (int32_t step = team->first; step < team->end; step++) {
+        atomic_store_explicit(&w->waits_for[step], plan->n_before[step], memory_order_relaxed);
+        if (plan->n_before[step] == 0) make_ready(&s, step);
+    }
+    failure_init(&s.failure);
+    bool ran = ebm_team_run(run_member, &s);
+    *status = failure_fini(&s.failure);
+    return ran;
 }
 
 /* ---- running ----------------------------------------------------------------------------------- */
@@ -180,18 +307,28 @@ static ebm_status run_timed(ebm_workspace *w, int32_t kernel)
     return EBM_OK;
 }
 
+static ebm_status run_kernel(ebm_workspace *w, int32_t kernel)
+{
+    const ebm_device *device = w->plan->device;
+    return w->profile ? run_timed(w, kernel) : device->run(device, &w->args[kernel]);
+}
+
 static ebm_status run_steps(ebm_workspace *w, int32_t first, int32_t end)
 {
     const ebm_plan *plan = w->plan;
-    const ebm_device *device = plan->device;
     for (int32_t i = first; i < end; i++) {
+        const ebm__team *team = plan->team_at[i] ? &plan->team[plan->team_at[i] - 1] : NULL;
         int32_t step = plan->step[i];
+        ebm_status status = EBM_OK;
+        if (team && run_team(w, team, &status)) {
+            EBM_TRY(status);
+            i = team->end - 1;
+            continue;
+        }
         if (step < 0)
             EBM_TRY(run_loop(w, &plan->loop[~step]));
-        else if (w->profile)
-            EBM_TRY(run_timed(w, step));
         else
-            EBM_TRY(device->run(device, &w->args[step]));
+            EBM_TRY(run_kernel(w, step));
         if (w->poll) EBM_TRY(poll_now(w));
     }
     return EBM_OK;
@@ -213,12 +350,11 @@ static ebm_status run_turn(ebm_workspace *w, const ebm__loop *loop, int64_t turn
 static ebm_status run_in_lanes(ebm_workspace *w, const ebm__loop *loop)
 {
     crew c = {.w = w, .loop = loop, .poll = w->poll, .caller = pthread_self()};
-    pthread_mutex_init(&c.lock, NULL);
+    failure_init(&c.failure);
     for (int32_t k = 0; k < w->n_lane; k++) join_crew(w->lane[k], w);
     ebm_parallel(w->n_lane + 1, run_lane, &c);
-    pthread_mutex_destroy(&c.lock);
     w->poll = c.poll;
-    return c.status == EBM_OK ? EBM_OK : ebm_fail(c.status, "%s", c.message);
+    return failure_fini(&c.failure);
 }
 
 /* Few turns leave most threads idle: those in the kernels then do more. */
@@ -253,7 +389,9 @@ static ebm_status fill(ebm_workspace *w)
     w->base = ebm__alloc((size_t)plan->n_base, sizeof *w->base);
     w->view = ebm__alloc((size_t)plan->n_view, sizeof *w->view);
     w->args = ebm__alloc((size_t)plan->n_kernel, sizeof *w->args);
-    if (!w->base || !w->view || !w->args) return EBM_NOMEM;
+    w->waits_for = ebm__alloc((size_t)plan->n_step, sizeof *w->waits_for);
+    w->ready = ebm__alloc((size_t)plan->n_step / 64 + 1, sizeof *w->ready);
+    if (!w->base || !w->view || !w->args || !w->waits_for || !w->ready) return EBM_NOMEM;
     memcpy(w->view, plan->view, (size_t)plan->n_view * sizeof *w->view);
     for (int32_t k = 0; k < plan->n_kernel; k++) {
         const ebm__kernel *kernel = &plan->kernel[k];
@@ -313,6 +451,8 @@ static void free_views(ebm_workspace *w)
     ebm__free(w->base);
     ebm__free(w->view);
     ebm__free(w->args);
+    ebm__free((void *)w->waits_for);
+    ebm__free((void *)w->ready);
     ebm_plan_release(w->plan);
     ebm__free(w);
 }

@@ -133,6 +133,27 @@ static ebm_status find_positions(ebm__block *b)
     return EBM_OK;
 }
 
+/* ---- width ------------------------------------------------------------------------------------- */
+
+/* Whether many clusters could run beside one another: the longest chain of them that wait for each
+ * other leaves some out. */
+static ebm_status find_width(ebm__block *b)
+{
+    int32_t longest = 0, *chain = ebm__pool_alloc(&b->c->temp, b->n_sequence, sizeof *chain);
+    if (!chain) return EBM_NOMEM;
+    for (int32_t p = 0; p < b->n_sequence; p++) {
+        ebm__search_begin(b);
+        int64_t n = ebm__search_push_before(b, 0, b->sequence[p]);
+        while (n > 0) {
+            int32_t before = chain[b->vertex[b->stack[--n]].position];
+            if (before > chain[p]) chain[p] = before;
+        }
+        if (++chain[p] > longest) longest = chain[p];
+    }
+    b->wide = 5 * (int64_t)b->n_sequence > 6 * (int64_t)longest;
+    return EBM_OK;
+}
+
 /* ---- last reads -------------------------------------------------------------------------------- */
 
 static void find_last_reads(ebm__block *b)
@@ -156,6 +177,7 @@ ebm_status ebm__block_schedule(ebm__block *b)
 {
     EBM_TRY(settle_overwrites(b));
     EBM_TRY(find_positions(b));
+    EBM_TRY(find_width(b));
     find_last_reads(b);
     return EBM_OK;
 }

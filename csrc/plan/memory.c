@@ -136,6 +136,8 @@ static int64_t first_alive(const slot *s, int32_t first)
     return low;
 }
 
+enum { SMALL = 8192 }; /* bytes of a buffer that any gap is good enough for: most are such */
+
 /* The start of the smallest gap that takes `buffer`, between the buffers placed so far that live
  * at the same time; behind them all if there is none. */
 static int64_t best_gap(const slots *placed, const ebm__buffer *buffer)
@@ -146,6 +148,7 @@ static int64_t best_gap(const slots *placed, const ebm__buffer *buffer)
         for (int64_t i = first_alive(s, buffer->first);
              i < s->n && s->at[i].first <= buffer->last; i++) {
             int64_t gap = s->offset - end, after = s->offset + s->at[i].bytes;
+            if (gap >= need && need <= SMALL) return end;
             if (gap >= need && gap < best_size) {
                 best = end;
                 best_size = gap;

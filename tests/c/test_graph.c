@@ -190,3 +190,37 @@ TEST(graph_survives_every_failed_allocation)
     CHECK(n > 50);
     if (status == EBM_OK) ebm_graph_free(g);
 }
+
+/* x to the power of 2^n, by a loop, times `factor`. */
+static ebm_graph *powers(const char *name, int64_t n, double factor, ebm_ref *out)
+{
+    ebm_graph *g;
+    CHECK_OK(ebm_graph_new(&g));
+    ebm_ref x = input(g, name, EBM_F64, 3, 2), i, y, last;
+    ebm_graph *body = ebm_repeat_open(g, n, &x, 1, NULL, 0, &i, &y, NULL);
+    y = ebm_scale(body, ebm_mul(body, y, y), factor);
+    ebm_repeat_close(body, &y, NULL, 0, false, &last, NULL);
+    *out = last;
+    return g;
+}
+
+TEST(graph_same)
+{
+    const struct {
+        const char *name;
+        int64_t n;
+        double factor;
+    } other[] = {{"x", 5, 0.5}, {"y", 5, 0.5}, {"x", 6, 0.5}, {"x", 5, 0.25}};
+    ebm_ref out, again;
+    ebm_graph *g = powers("x", 5, 0.5, &out);
+    for (int k = 0; k < 4; k++) {
+        ebm_graph *h = powers(other[k].name, other[k].n, other[k].factor, &again);
+        CHECK(out == again && ebm_graph_same(g, h) == (k == 0));
+        ebm_graph_free(h);
+    }
+    ebm_exp(g, out);
+    ebm_graph *h = powers("x", 5, 0.5, &again);
+    CHECK(!ebm_graph_same(g, h));
+    ebm_graph_free(h);
+    ebm_graph_free(g);
+}

@@ -32,6 +32,7 @@ enum {
 };
 
 #define MOST_SLOWNESS 0.15
+#define MOST_OF_EQUALS 0.2 /* the same, where threads get equally many rows for it */
 
 /* ---- which nodes have rows ------------------------------------------------------------------- */
 
@@ -293,6 +294,19 @@ static int64_t choose_eagerly(const cut *c)
     return 0;
 }
 
+/* The rows of 2, 4 or 8 blocks, as many as their kernels allow, that leave none over; or 0.  Of a few
+ * blocks those beyond a multiple of the threads, and a smaller last one, leave threads idle. */
+static int64_t choose_equals(const cut *c, const cost *of)
+{
+    int64_t best = 0;
+    for (int64_t n = 2; n < MANY_BLOCKS && c->n_rows % (2 * n) == 0; n *= 2) {
+        int64_t b = c->n_rows / n;
+        bool enough = of->work * (double)b >= LEAST_WORK;
+        if (enough && of->slowness <= MOST_OF_EQUALS * (double)b && draws_fit(c, b)) best = b;
+    }
+    return best;
+}
+
 /* The rows of a block, or 0: as few as their kernels allow, or more while a cache holds them; so
  * that none are left over, if that takes no less than half as many.  Blocks begin at even rows and
  * have two or more: products of one row, and their odd rows, may be summed in another order. */
@@ -309,6 +323,10 @@ static int64_t choose_block(const cut *c)
         if (c->n_rows % b == 1 || !draws_fit(c, b)) continue;
         best = b;
         if (c->n_rows % b == 0) exact = b;
+    }
+    if (best > 0 && c->n_rows / best < MANY_BLOCKS) {
+        int64_t equal = choose_equals(c, &of);
+        if (equal > 0 && equal < 2 * best) return equal;
     }
     return 2 * exact >= best ? exact : best;
 }

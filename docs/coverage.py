@@ -199,7 +199,7 @@ def kind_of(ops: list[str]) -> str:
     return "movement" if here or {"broadcast", "reshape"} & set(ops) else "identity"
 
 
-def is_zero(graph: _core.Graph, node: ebm.Array) -> bool:
+def is_zero(graph: _core.Graph, node: ebm.TracedArray) -> bool:
     """Whether a derivative is zero by its structure."""
     text = graph.print([node])
     return "input" not in text and set(re.findall(r"constant \w+ \(\) (\S+)", text)) <= {
@@ -223,7 +223,9 @@ def examined(name: str, call: Call, specs: list[tuple[str, tuple[int, ...]]]) ->
     return Entry(name, kind_of(ops), shown, derivative)
 
 
-def derivative_of(graph: _core.Graph, leaves: list[ebm.Array], marks: list[ebm.Array]) -> str:
+def derivative_of(
+    graph: _core.Graph, leaves: list[ebm.TracedArray], marks: list[ebm.TracedArray]
+) -> str:
     """In words: of which orders, and from which on it is zero."""
     outs = [leaf for leaf in leaves if leaf.dtype.kind == "f"]
     if not outs:
@@ -282,10 +284,10 @@ def methods() -> list[str]:
     """What traced arrays share with NumPy's, besides what every object has."""
     return [
         name
-        for name in sorted(vars(ebm.Array))
+        for name in sorted(vars(ebm.TracedArray))
         if not name.startswith("_")
         and hasattr(np.ndarray, name)
-        and (name in ATTRIBUTES or callable(getattr(ebm.Array, name)))
+        and (name in ATTRIBUTES or callable(getattr(ebm.TracedArray, name)))
     ]
 
 

@@ -11,7 +11,7 @@ import importlib
 from typing import Any
 
 from . import errors
-from ._array import Array
+from ._array import TracedArray
 from ._core import num_threads, set_num_threads
 from ._numpy import supported_functions
 from ._profile import profile
@@ -35,7 +35,7 @@ _MODULES = {
 }
 
 __all__ = [
-    "Array",
+    "TracedArray",
     "errors",
     "grad",
     "hvp",

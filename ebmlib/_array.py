@@ -1,4 +1,4 @@
-"""Array: a value of a trace that behaves as a NumPy array without numbers.
+"""TracedArray: a value of a trace that behaves as a NumPy array without numbers.
 
 Operators, methods and NumPy's own functions (``np.exp(x)``, ``np.sum(x, axis=1)``) write into
 the current trace.  The tables of what works are in _numpy.py.
@@ -47,7 +47,7 @@ def _named(where: str) -> Callable[[F], F]:
 
 
 def _has_no_value(what: str) -> Any:
-    def method(self: Array, *args: Any) -> Any:
+    def method(self: TracedArray, *args: Any) -> Any:
         raise TypeError(f"{what} of a traced array: {_HELP}")
 
     return method
@@ -57,11 +57,11 @@ def _binary(ufunc: np.ufunc) -> tuple[Any, Any]:
     implementation = table.UFUNCS[ufunc]
 
     @_named(f"np.{ufunc.__name__}")
-    def method(self: Array, other: Any) -> Array:
+    def method(self: TracedArray, other: Any) -> TracedArray:
         return implementation(self, other)
 
     @_named(f"np.{ufunc.__name__}")
-    def reflected(self: Array, other: Any) -> Array:
+    def reflected(self: TracedArray, other: Any) -> TracedArray:
         return implementation(other, self)
 
     return method, reflected
@@ -71,7 +71,7 @@ def _unary(ufunc: np.ufunc) -> Any:
     implementation = table.UFUNCS[ufunc]
 
     @_named(f"np.{ufunc.__name__}")
-    def method(self: Array) -> Array:
+    def method(self: TracedArray) -> TracedArray:
         return implementation(self)
 
     return method
@@ -81,7 +81,7 @@ def _function(function: Callable[..., Any]) -> Any:
     implementation = table.FUNCTIONS[function]
 
     @_named(f"np.{function.__name__}")
-    def method(self: Array, *args: Any, out: None = None, **kwargs: Any) -> Any:
+    def method(self: TracedArray, *args: Any, out: None = None, **kwargs: Any) -> Any:
         if out is not None:
             raise TypeError(f".{method.__name__}: out: got an array, expected None")
         return implementation(self, *args, **kwargs)
@@ -102,7 +102,7 @@ def _reduced(function: Callable[..., Any], x: Any, axis: Any = 0, **options: Any
     return function(x, axis=axis, **given)
 
 
-class Array(_core.Node):
+class TracedArray(_core.Node):
     """A value of the function that is being traced: a dtype and a shape, no numbers.
 
     >>> import numpy as np, ebmlib as ebm
@@ -110,8 +110,8 @@ class Array(_core.Node):
     ...     print(x)
     ...     return np.exp(x).sum()
     >>> ebm.grad(f)(np.zeros(2))  # traced twice, to see that f is pure
-    Array(float64, (2,))
-    Array(float64, (2,))
+    TracedArray(float64, (2,))
+    TracedArray(float64, (2,))
     array([1., 1.])
     """
 
@@ -238,13 +238,13 @@ class Array(_core.Node):
             raise TypeError("len() of an array without axes")
         return self.shape[0]
 
-    def __iter__(self) -> Iterator[Array]:
+    def __iter__(self) -> Iterator[TracedArray]:
         if self.ndim == 0:
             raise TypeError("iteration over an array without axes")
         return (self[i] for i in range(self.shape[0]))
 
     @_named("index")
-    def __getitem__(self, index: Any) -> Array:
+    def __getitem__(self, index: Any) -> TracedArray:
         return _indexing.get(self, index)
 
     @property
@@ -285,17 +285,17 @@ class Array(_core.Node):
     conjugate = _unary(np.conjugate)
 
     @_named("np.reshape")
-    def reshape(self, *shape: Any) -> Array:
+    def reshape(self, *shape: Any) -> TracedArray:
         """The values in another shape; one size may be -1."""
         return shapes.reshape(self, shape[0] if len(shape) == 1 else shape)
 
     @_named("np.transpose")
-    def transpose(self, *axes: Any) -> Array:
+    def transpose(self, *axes: Any) -> TracedArray:
         """The axes in another order; reversed if none is given."""
         return shapes.transpose(self, axes[0] if len(axes) == 1 else axes or None)
 
     @_named("astype")
-    def astype(self, dtype: Any, copy: bool = True) -> Array:
+    def astype(self, dtype: Any, copy: bool = True) -> TracedArray:
         """The values in another dtype."""
         return ops.cast(need().graph, as_node(self), dtype)
 
@@ -306,13 +306,13 @@ class Array(_core.Node):
             "written into: use np.sort(x)"
         )
 
-    def copy(self, order: str = "C") -> Array:
+    def copy(self, order: str = "C") -> TracedArray:
         """The array itself: it cannot change."""
         return self
 
     __copy__ = copy
 
-    def __deepcopy__(self, memo: Any) -> Array:
+    def __deepcopy__(self, memo: Any) -> TracedArray:
         return self
 
     def __getattr__(self, name: str) -> Any:
@@ -326,17 +326,17 @@ class Array(_core.Node):
 
     @property
     @_named("mT")
-    def mT(self) -> Array:
+    def mT(self) -> TracedArray:
         """The last two axes swapped."""
         return shapes.swapaxes(self, -1, -2)
 
     @property
-    def real(self) -> Array:
+    def real(self) -> TracedArray:
         """The array itself."""
         return self
 
     @property
-    def imag(self) -> Array:
+    def imag(self) -> TracedArray:
         """Zeros."""
         return shapes.zeros_like(self)
 
@@ -352,10 +352,10 @@ class Array(_core.Node):
 
     def __repr__(self) -> str:
         try:
-            return f"Array({self.dtype}, {self.shape})"
+            return f"TracedArray({self.dtype}, {self.shape})"
         except StateError:
-            return "Array(escaped)"
+            return "TracedArray(escaped)"
 
 
 del _elementwise, _linalg, _statistics  # imported for their entries in the tables
-_core.set_array_type(Array)
+_core.set_array_type(TracedArray)

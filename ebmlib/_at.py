@@ -18,9 +18,9 @@ from ._trace import BOOL, INT, UINT8, Value, as_node, need
 from .errors import ShapeError
 
 if TYPE_CHECKING:
-    from ._array import Array
+    from ._array import TracedArray
 
-Combine = Callable[[Value, Value], "Array"]  # of what was there, and v
+Combine = Callable[[Value, Value], "TracedArray"]  # of what was there, and v
 
 
 class At:
@@ -28,7 +28,7 @@ class At:
 
     __slots__ = ("_array",)
 
-    def __init__(self, array: Array) -> None:
+    def __init__(self, array: TracedArray) -> None:
         self._array = array
 
     def __getitem__(self, index: Any) -> Place:
@@ -44,45 +44,45 @@ class Place:
 
     __slots__ = ("_array", "_index")
 
-    def __init__(self, array: Array, index: Any) -> None:
+    def __init__(self, array: TracedArray, index: Any) -> None:
         self._array = array
         self._index = index
 
-    def get(self) -> Array:
+    def get(self) -> TracedArray:
         """x[index]."""
         return self._array[self._index]
 
-    def set(self, v: Value) -> Array:
+    def set(self, v: Value) -> TracedArray:
         """With v there; where places are named several times the last one holds."""
         return self._update("set", v, lambda old, v: as_node(v))
 
-    def add(self, v: Value) -> Array:
+    def add(self, v: Value) -> TracedArray:
         """With v added; where places are named several times each of them counts."""
         return self._update("add", v, table.add)
 
-    def subtract(self, v: Value) -> Array:
+    def subtract(self, v: Value) -> TracedArray:
         """As ``add`` of -v."""
         return self._update("add", table.negative(v), table.add)
 
-    def multiply(self, v: Value) -> Array:
+    def multiply(self, v: Value) -> TracedArray:
         """With the values there times v; no place twice."""
         return self._update("multiply", v, table.multiply)
 
-    def divide(self, v: Value) -> Array:
+    def divide(self, v: Value) -> TracedArray:
         """With the values there divided by v, floats; no place twice."""
         if self._array.dtype.kind != "f":
             raise TypeError(f"at.divide: got {self._array.dtype}, expected a float type")
         return self._update("divide", v, table.divide)
 
-    def min(self, v: Value) -> Array:
+    def min(self, v: Value) -> TracedArray:
         """With the smaller ones of what is there and v; no place twice."""
         return self._update("min", v, table.minimum)
 
-    def max(self, v: Value) -> Array:
+    def max(self, v: Value) -> TracedArray:
         """With the larger ones of what is there and v; no place twice."""
         return self._update("max", v, table.maximum)
 
-    def _update(self, name: str, v: Value, combine: Combine) -> Array:
+    def _update(self, name: str, v: Value, combine: Combine) -> TracedArray:
         x, index = self._array, self._index
         v = _fitting(x, v, name)
         if isinstance(index, Node) and index.dtype == BOOL:
@@ -92,7 +92,7 @@ class Place:
         return _update_places(x, index, v, combine, name)
 
 
-def _fitting(x: Array, v: Value, name: str) -> Array:
+def _fitting(x: TracedArray, v: Value, name: str) -> TracedArray:
     """The value v in the dtype of x, if that is of its kind."""
     node = as_node(v)
     if not np.can_cast(node.dtype, x.dtype, "same_kind"):
@@ -115,7 +115,9 @@ def _is_plain(index: Any) -> bool:
     )
 
 
-def _update_masked(x: Array, mask: Array, v: Array, combine: Combine) -> Array:
+def _update_masked(
+    x: TracedArray, mask: TracedArray, v: TracedArray, combine: Combine
+) -> TracedArray:
     if mask.shape != x.shape[: mask.ndim]:
         raise ShapeError(f"at: mask: got shape {mask.shape} for an array of shape {x.shape}")
     rest = x.ndim - mask.ndim
@@ -128,7 +130,7 @@ def _update_masked(x: Array, mask: Array, v: Array, combine: Combine) -> Array:
     return table.where(mask, as_node(combine(x, v), x.dtype), x)
 
 
-def _update_slices(x: Array, index: Any, v: Array, combine: Combine) -> Array:
+def _update_slices(x: TracedArray, index: Any, v: TracedArray, combine: Combine) -> TracedArray:
     """The new values of the part, padded to the shape of x, where the part is."""
     graph = need().graph
     starts, steps, counts, shape = _indexing.extent(x, index)
@@ -139,7 +141,9 @@ def _update_slices(x: Array, index: Any, v: Array, combine: Combine) -> Array:
     return table.where(inside, placed, x)
 
 
-def _update_places(x: Array, index: Any, v: Array, combine: Combine, name: str) -> Array:
+def _update_places(
+    x: TracedArray, index: Any, v: TracedArray, combine: Combine, name: str
+) -> TracedArray:
     """By the positions in the flat array."""
     graph = need().graph
     if name not in ("set", "add"):
@@ -156,7 +160,7 @@ def _update_places(x: Array, index: Any, v: Array, combine: Combine, name: str) 
     return shapes.reshape(as_node(new, x.dtype), x.shape)
 
 
-def _wide(x: Array) -> Array:
+def _wide(x: TracedArray) -> TracedArray:
     return as_node(x, INT) if x.dtype == UINT8 else x
 
 
@@ -164,7 +168,7 @@ def _items(index: Any) -> tuple[Any, ...]:
     return index if isinstance(index, tuple) else (index,)
 
 
-def _positions(x: Array, index: Any) -> Array:
+def _positions(x: TracedArray, index: Any) -> TracedArray:
     """Of an array with its own positions what the index takes."""
     if any(isinstance(item, Node) for item in _items(index)):
         every = ops.iota(need().graph, INT, (x.size,), 0)
@@ -172,7 +176,7 @@ def _positions(x: Array, index: Any) -> Array:
     return as_node(np.arange(x.size, dtype=np.int32).reshape(x.shape)[index])
 
 
-def _refuse_repeats(x: Array, index: Any, name: str) -> None:
+def _refuse_repeats(x: TracedArray, index: Any, name: str) -> None:
     items = _items(index)
     if any(isinstance(item, Node) and item.ndim for item in items):
         raise TypeError(

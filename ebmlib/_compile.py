@@ -26,7 +26,7 @@ from .errors import StateError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ._array import Array
+    from ._array import TracedArray
 
 Function = Callable[..., Any]
 F = TypeVar("F", bound=Function)
@@ -61,7 +61,7 @@ class Traced:
             leaves, self.structure = _tree.flatten(function(*args, **kwargs))
             self.outs = [_result(leaf) for leaf in leaves]
 
-    def _input(self, structure: Any, k: int, spec: Spec) -> Array:
+    def _input(self, structure: Any, k: int, spec: Spec) -> TracedArray:
         try:
             return self.graph.input(None, *spec)
         except WRONG as error:
@@ -74,7 +74,7 @@ class Traced:
         return [array for _, _, array in self.graph.inputs if array is not None]
 
 
-def _result(leaf: Any) -> Array:
+def _result(leaf: Any) -> TracedArray:
     try:
         return as_node(leaf)
     except TypeError as error:

@@ -17,12 +17,12 @@ from ._numpy import Axis, function, ufunc
 from ._trace import FLOAT64, INT, UINT8, DType, Value, as_float, as_node, need, promote
 
 if TYPE_CHECKING:
-    from ._array import Array
+    from ._array import TracedArray
 
 Label = str | int  # a letter, or the number of an axis of '...'
 
 
-def _floats(a: Value, b: Value) -> tuple[Array, Array, DType]:
+def _floats(a: Value, b: Value) -> tuple[TracedArray, TracedArray, DType]:
     """(a, b, their common dtype): integers are multiplied as float64, exactly."""
     x, y = promote(a, b)
     if x.dtype.kind == "f":
@@ -30,13 +30,13 @@ def _floats(a: Value, b: Value) -> tuple[Array, Array, DType]:
     return as_node(x, np.float64), as_node(y, np.float64), x.dtype
 
 
-def _restored(node: Array, dtype: DType) -> Array:
+def _restored(node: TracedArray, dtype: DType) -> TracedArray:
     """The result in the dtype of the operands; of uint8 the low eight bits."""
     return as_node(as_node(node, INT) if dtype == UINT8 else node, dtype)
 
 
 @ufunc(np.matmul)
-def matmul(a: Value, b: Value) -> Array:
+def matmul(a: Value, b: Value) -> TracedArray:
     a, b, dtype = _floats(a, b)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError("matmul: a number cannot be an operand: use *")
@@ -48,7 +48,7 @@ def matmul(a: Value, b: Value) -> Array:
 
 
 @ufunc(np.vecdot)
-def vecdot(a: Value, b: Value, axis: int = -1) -> Array:
+def vecdot(a: Value, b: Value, axis: int = -1) -> TracedArray:
     x, y = (shapes.moveaxis(v, axis, -1) for v in promote(a, b))
     product = matmul(shapes.expand_dims(x, -2), shapes.expand_dims(y, -1))
     return shapes.squeeze(product, (-2, -1))
@@ -57,16 +57,16 @@ def vecdot(a: Value, b: Value, axis: int = -1) -> Array:
 if hasattr(np, "matvec"):  # NumPy >= 2.2
 
     @ufunc(np.matvec)
-    def matvec(a: Value, b: Value) -> Array:
+    def matvec(a: Value, b: Value) -> TracedArray:
         return shapes.squeeze(matmul(a, shapes.expand_dims(b, -1)), -1)
 
     @ufunc(np.vecmat)
-    def vecmat(a: Value, b: Value) -> Array:
+    def vecmat(a: Value, b: Value) -> TracedArray:
         return shapes.squeeze(matmul(shapes.expand_dims(a, -2), b), -2)
 
 
 @function(np.dot)
-def dot(a: Value, b: Value) -> Array:
+def dot(a: Value, b: Value) -> TracedArray:
     a, b = promote(a, b)
     if a.ndim == 0 or b.ndim == 0:
         return table.multiply(a, b)
@@ -74,7 +74,7 @@ def dot(a: Value, b: Value) -> Array:
 
 
 @function(np.inner)
-def inner(a: Value, b: Value) -> Array:
+def inner(a: Value, b: Value) -> TracedArray:
     a, b = promote(a, b)
     if a.ndim == 0 or b.ndim == 0:
         return table.multiply(a, b)
@@ -82,17 +82,17 @@ def inner(a: Value, b: Value) -> Array:
 
 
 @function(np.vdot)
-def vdot(a: Value, b: Value) -> Array:
+def vdot(a: Value, b: Value) -> TracedArray:
     return dot(shapes.ravel(a), shapes.ravel(b))
 
 
 @function(np.outer)
-def outer(a: Value, b: Value) -> Array:
+def outer(a: Value, b: Value) -> TracedArray:
     return table.multiply(shapes.reshape(a, (-1, 1)), shapes.reshape(b, (1, -1)))
 
 
 @function(np.kron)
-def kron(a: Value, b: Value) -> Array:
+def kron(a: Value, b: Value) -> TracedArray:
     x, y = promote(a, b)
     ndim = max(x.ndim, y.ndim)
     in_x, in_y = ((1,) * (ndim - node.ndim) + node.shape for node in (x, y))
@@ -110,7 +110,7 @@ def cross(
     axisb: int = -1,
     axisc: int = -1,
     axis: int | None = None,
-) -> Array:
+) -> TracedArray:
     if axis is not None:
         axisa = axisb = axisc = axis
     x, y = (
@@ -119,14 +119,14 @@ def cross(
     if x.shape[-1] != 3 or y.shape[-1] != 3:
         raise ValueError(f"np.cross: got shapes {x.shape} and {y.shape}, expected 3 components")
 
-    def term(i: int, j: int) -> Array:
+    def term(i: int, j: int) -> TracedArray:
         left, right = (table.multiply(x[..., p], y[..., q]) for p, q in ((i, j), (j, i)))
         return table.subtract(left, right)
 
     return shapes.stack([term(1, 2), term(2, 0), term(0, 1)], axisc)
 
 
-def _convolved(a: Value, v: Value, flip: bool, name: str) -> tuple[Array, DType]:
+def _convolved(a: Value, v: Value, flip: bool, name: str) -> tuple[TracedArray, DType]:
     """(the full sum of products, dtype); ``flip``: v backwards, as np.convolve has it."""
     x, y, dtype = _floats(a, v)
     if x.ndim != 1 or y.ndim != 1 or not x.size or not y.size:
@@ -141,7 +141,7 @@ def _convolved(a: Value, v: Value, flip: bool, name: str) -> tuple[Array, DType]
     return ops.reshape(graph, full, n + m - 1), dtype
 
 
-def _middle(full: Array, n: int, m: int, mode: str, name: str) -> Array:
+def _middle(full: TracedArray, n: int, m: int, mode: str, name: str) -> TracedArray:
     """What the mode takes of all n + m - 1 places."""
     short, long = min(n, m), max(n, m)
     if mode == "full":
@@ -155,13 +155,13 @@ def _middle(full: Array, n: int, m: int, mode: str, name: str) -> Array:
 
 
 @function(np.convolve)
-def convolve(a: Value, v: Value, mode: str = "full") -> Array:
+def convolve(a: Value, v: Value, mode: str = "full") -> TracedArray:
     full, dtype = _convolved(a, v, True, "convolve")
     return _restored(_middle(full, np.size(a), np.size(v), mode, "convolve"), dtype)
 
 
 @function(np.correlate)
-def correlate(a: Value, v: Value, mode: str = "valid") -> Array:
+def correlate(a: Value, v: Value, mode: str = "valid") -> TracedArray:
     n, m = np.size(a), np.size(v)
     full, dtype = _convolved(a, v, False, "correlate")
     if n >= m:
@@ -171,7 +171,7 @@ def correlate(a: Value, v: Value, mode: str = "valid") -> Array:
 
 
 @function(np.tensordot)
-def tensordot(a: Value, b: Value, axes: Any = 2) -> Array:
+def tensordot(a: Value, b: Value, axes: Any = 2) -> TracedArray:
     a, b, dtype = _floats(a, b)
     if isinstance(axes, int):
         axes = (range(a.ndim - axes, a.ndim), range(axes))
@@ -201,7 +201,7 @@ def tensordot(a: Value, b: Value, axes: Any = 2) -> Array:
 
 
 @function(np.einsum)
-def einsum(subscripts: str, *operands: Value, optimize: Any = False) -> Array:
+def einsum(subscripts: str, *operands: Value, optimize: Any = False) -> TracedArray:
     """Contracts two operands at a time: from left to right, or in NumPy's order if
     ``optimize`` asks for one.
     """
@@ -221,7 +221,7 @@ def einsum(subscripts: str, *operands: Value, optimize: Any = False) -> Array:
     return shapes.transpose(node, [labels.index(letter) for letter in output])
 
 
-def _order(subscripts: str, nodes: list[Array], optimize: Any) -> list[tuple[int, ...]]:
+def _order(subscripts: str, nodes: list[TracedArray], optimize: Any) -> list[tuple[int, ...]]:
     """Which operands meet, one tuple after the other; the results go to the end."""
     if optimize is False or len(nodes) < 3:
         return [tuple(range(len(nodes)))]
@@ -230,7 +230,7 @@ def _order(subscripts: str, nodes: list[Array], optimize: Any) -> list[tuple[int
     return [tuple(places) for places in path[1:]]
 
 
-def _diagonal(node: Array, labels: list[Label]) -> tuple[Array, list[Label]]:
+def _diagonal(node: TracedArray, labels: list[Label]) -> tuple[TracedArray, list[Label]]:
     """Each label once: of axes with one label the diagonal."""
     while len(set(labels)) < len(labels):
         twice = next(label for label in labels if labels.count(label) > 1)
@@ -247,7 +247,7 @@ def _diagonal(node: Array, labels: list[Label]) -> tuple[Array, list[Label]]:
     return node, labels
 
 
-def _parse(subscripts: str, nodes: list[Array]) -> tuple[list[list[Label]], list[Label]]:
+def _parse(subscripts: str, nodes: list[TracedArray]) -> tuple[list[list[Label]], list[Label]]:
     """Lists of labels for each operand and the result; the axes of '...' get names of their
     own.
     """
@@ -301,7 +301,9 @@ def _labels(term: str, hidden: int) -> list[Label]:
     return [*before, *(range(-hidden, 0) if dots else ()), *after]
 
 
-def _sum_out(node: Array, labels: list[Label], keep: set[Label]) -> tuple[Array, list[Label]]:
+def _sum_out(
+    node: TracedArray, labels: list[Label], keep: set[Label]
+) -> tuple[TracedArray, list[Label]]:
     gone = tuple(k for k, label in enumerate(labels) if label not in keep)
     if gone:
         node = table.sum(node, gone)
@@ -309,8 +311,12 @@ def _sum_out(node: Array, labels: list[Label], keep: set[Label]) -> tuple[Array,
 
 
 def _contract(
-    a: Array, a_labels: list[Label], b: Array, b_labels: list[Label], keep: set[Label]
-) -> tuple[Array, list[Label]]:
+    a: TracedArray,
+    a_labels: list[Label],
+    b: TracedArray,
+    b_labels: list[Label],
+    keep: set[Label],
+) -> tuple[TracedArray, list[Label]]:
     """The product of two operands, summed over shared labels that nobody needs later."""
     a, a_labels = _sum_out(a, a_labels, keep | set(b_labels))
     b, b_labels = _sum_out(b, b_labels, keep | set(a_labels))
@@ -336,11 +342,11 @@ def _contract(
 
 
 def _arranged(
-    node: Array,
+    node: TracedArray,
     labels: list[Label],
     groups: Sequence[Sequence[Label | None]],
     size: dict[Label, int] | None,
-) -> Array:
+) -> TracedArray:
     """The axes in the order of the groups (None: a new one); with sizes each group one axis."""
     present = [label for group in groups for label in group if label is not None]
     node = shapes.transpose(node, [labels.index(label) for label in present])
@@ -357,7 +363,7 @@ def _arranged(
 
 
 @function(np.linalg.norm)
-def norm(x: Value, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Array:
+def norm(x: Value, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> TracedArray:
     x = as_float(x, FLOAT64)
     axes = table.axes_of(axis, x.ndim)
     count = x.ndim if axes is None else len(axes)
@@ -373,7 +379,7 @@ def norm(x: Value, ord: Any = None, axis: Axis = None, keepdims: bool = False) -
     )
 
 
-def _vector_norm(x: Array, ord: Any, axis: Axis, keepdims: bool) -> Array:
+def _vector_norm(x: TracedArray, ord: Any, axis: Axis, keepdims: bool) -> TracedArray:
     if isinstance(ord, str):
         raise TypeError(f"np.linalg.norm: ord: got {ord!r} for one axis, expected a number")
     size = table.absolute(x)
@@ -386,7 +392,9 @@ def _vector_norm(x: Array, ord: Any, axis: Axis, keepdims: bool) -> Array:
     return table.power(total, 1 / ord)
 
 
-def _matrix_norm(x: Array, ord: float, axes: tuple[int, ...], keepdims: bool) -> Array:
+def _matrix_norm(
+    x: TracedArray, ord: float, axes: tuple[int, ...], keepdims: bool
+) -> TracedArray:
     """The largest (smallest, for a negative ord) sum of a column for 1, of a row for inf."""
     summed, compared = axes if abs(ord) == 1 else axes[::-1]
     totals = table.sum(table.absolute(x), summed, keepdims=True)

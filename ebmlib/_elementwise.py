@@ -47,7 +47,7 @@ from ._numpy import (
 from ._trace import FLOAT64, INT, Value, as_float, as_node, need, promote, promote_float
 
 if TYPE_CHECKING:
-    from ._array import Array
+    from ._array import TracedArray
 
 exp, log, log1p, expm1, sqrt, sin, cos = (
     UFUNCS[f] for f in (np.exp, np.log, np.log1p, np.expm1, np.sqrt, np.sin, np.cos)
@@ -58,45 +58,45 @@ exp, log, log1p, expm1, sqrt, sin, cos = (
 
 
 @ufunc(np.tan)
-def tan(x: Value) -> Array:
+def tan(x: Value) -> TracedArray:
     return divide(sin(x), cos(x))
 
 
 @ufunc(np.arctan)
-def arctan(x: Value) -> Array:
+def arctan(x: Value) -> TracedArray:
     return arctan2(as_float(x), 1.0)
 
 
-def _beside(x: Array) -> Array:
+def _beside(x: TracedArray) -> TracedArray:
     """The other leg of a right triangle: sqrt(1 - x^2)."""
     return sqrt(multiply(subtract(1.0, x), add(1.0, x)))
 
 
 @ufunc(np.arcsin)
-def arcsin(x: Value) -> Array:
+def arcsin(x: Value) -> TracedArray:
     x = as_float(x)
     return arctan2(x, _beside(x))
 
 
 @ufunc(np.arccos)
-def arccos(x: Value) -> Array:
+def arccos(x: Value) -> TracedArray:
     x = as_float(x)
     return arctan2(_beside(x), x)
 
 
 @ufunc(np.cosh)
-def cosh(x: Value) -> Array:
+def cosh(x: Value) -> TracedArray:
     x = as_float(x)
     return multiply(0.5, add(exp(x), exp(negative(x))))
 
 
 @ufunc(np.sinh)
-def sinh(x: Value) -> Array:
+def sinh(x: Value) -> TracedArray:
     x = as_float(x)
     return multiply(0.5, subtract(expm1(x), expm1(negative(x))))
 
 
-def _odd(half: Callable[[Array], Array], x: Value) -> Array:
+def _odd(half: Callable[[TracedArray], TracedArray], x: Value) -> TracedArray:
     """The odd function that is ``half`` for x >= 0, with its derivatives also at 0."""
     x = as_float(x)
     below = less(x, 0)
@@ -105,11 +105,11 @@ def _odd(half: Callable[[Array], Array], x: Value) -> Array:
 
 
 @ufunc(np.arcsinh)
-def arcsinh(x: Value) -> Array:
+def arcsinh(x: Value) -> TracedArray:
     return _odd(_arcsinh_half, x)
 
 
-def _arcsinh_half(x: Array) -> Array:
+def _arcsinh_half(x: TracedArray) -> TracedArray:
     large = less(1e9, x)  # log 2x is exact there, and x^2 still finite below
     small = where(large, 1.0, x)
     root = sqrt(add(1.0, square(small)))
@@ -118,29 +118,29 @@ def _arcsinh_half(x: Array) -> Array:
 
 
 @ufunc(np.arccosh)
-def arccosh(x: Value) -> Array:
+def arccosh(x: Value) -> TracedArray:
     over = subtract(as_float(x), 1.0)
     return log1p(add(over, multiply(sqrt(over), sqrt(add(over, 2.0)))))
 
 
 @ufunc(np.arctanh)
-def arctanh(x: Value) -> Array:
+def arctanh(x: Value) -> TracedArray:
     x = as_float(x)
     return multiply(0.5, subtract(log1p(x), log1p(negative(x))))
 
 
 @ufunc(np.deg2rad, np.radians)
-def deg2rad(x: Value) -> Array:
+def deg2rad(x: Value) -> TracedArray:
     return multiply(as_float(x), math.pi / 180)
 
 
 @ufunc(np.rad2deg, np.degrees)
-def rad2deg(x: Value) -> Array:
+def rad2deg(x: Value) -> TracedArray:
     return multiply(as_float(x), 180 / math.pi)
 
 
 @function(np.sinc)
-def sinc(x: Value) -> Array:
+def sinc(x: Value) -> TracedArray:
     """sin(pi x) / (pi x); near 0 its series."""
     y = multiply(as_float(x, FLOAT64), math.pi)
     near = less(absolute(y), 0.05)
@@ -155,33 +155,33 @@ def sinc(x: Value) -> Array:
 
 
 @ufunc(np.exp2)
-def exp2(x: Value) -> Array:
+def exp2(x: Value) -> TracedArray:
     return exp(multiply(as_float(x), math.log(2)))
 
 
 @ufunc(np.log2)
-def log2(x: Value) -> Array:
+def log2(x: Value) -> TracedArray:
     return multiply(log(x), 1 / math.log(2))
 
 
 @ufunc(np.log10)
-def log10(x: Value) -> Array:
+def log10(x: Value) -> TracedArray:
     return multiply(log(x), 1 / math.log(10))
 
 
 @ufunc(np.logaddexp2)
-def logaddexp2(a: Value, b: Value) -> Array:
+def logaddexp2(a: Value, b: Value) -> TracedArray:
     a, b = (multiply(x, math.log(2)) for x in promote_float(a, b))
     return multiply(table.logaddexp(a, b), 1 / math.log(2))
 
 
 @ufunc(np.cbrt)
-def cbrt(x: Value) -> Array:
+def cbrt(x: Value) -> TracedArray:
     return _odd(lambda x: power(x, 1 / 3), x)
 
 
 @ufunc(np.hypot)
-def hypot(a: Value, b: Value) -> Array:
+def hypot(a: Value, b: Value) -> TracedArray:
     """sqrt(a^2 + b^2), scaled by the larger one so that no square overflows."""
     a, b = (absolute(x) for x in promote_float(a, b))
     top = ops.stop(need().graph, maximum(a, b))
@@ -196,7 +196,7 @@ def hypot(a: Value, b: Value) -> Array:
 
 
 @ufunc(np.signbit)
-def signbit(x: Value) -> Array:
+def signbit(x: Value) -> TracedArray:
     node = as_node(x)
     if node.dtype.kind != "f":
         return less(node, 0)
@@ -205,31 +205,31 @@ def signbit(x: Value) -> Array:
 
 
 @ufunc(np.copysign)
-def copysign(a: Value, b: Value) -> Array:
+def copysign(a: Value, b: Value) -> TracedArray:
     a, b = promote_float(a, b)
     size = absolute(a)
     return where(signbit(b), negative(size), size)
 
 
 @ufunc(np.heaviside)
-def heaviside(x: Value, at_zero: Value) -> Array:
+def heaviside(x: Value, at_zero: Value) -> TracedArray:
     x, at_zero = promote_float(x, at_zero)
     step = where(less(x, 0), 0.0, where(equal(x, 0), at_zero, 1.0))
     return where(isnan(x), np.nan, step)
 
 
 @ufunc(np.fmax)
-def fmax(a: Value, b: Value) -> Array:
+def fmax(a: Value, b: Value) -> TracedArray:
     return where(isnan(a), b, where(isnan(b), a, maximum(a, b)))
 
 
 @ufunc(np.fmin)
-def fmin(a: Value, b: Value) -> Array:
+def fmin(a: Value, b: Value) -> TracedArray:
     return where(isnan(a), b, where(isnan(b), a, minimum(a, b)))
 
 
 @ufunc(np.fmod)
-def fmod(a: Value, b: Value) -> Array:
+def fmod(a: Value, b: Value) -> TracedArray:
     """The rest with the sign of a; of floats a - trunc(a / b) b."""
     x, y = promote(a, b)
     if x.dtype.kind == "f":
@@ -241,12 +241,12 @@ def fmod(a: Value, b: Value) -> Array:
 
 
 @ufunc(np.divmod)
-def divmod(a: Value, b: Value) -> tuple[Array, Array]:
+def divmod(a: Value, b: Value) -> tuple[TracedArray, TracedArray]:
     return floor_divide(a, b), remainder(a, b)
 
 
 @ufunc(np.modf)
-def modf(x: Value) -> tuple[Array, Array]:
+def modf(x: Value) -> tuple[TracedArray, TracedArray]:
     x = as_float(x)
     whole = trunc(x)
     return copysign(where(isinf(x), 0.0, subtract(x, whole)), x), whole
@@ -259,7 +259,7 @@ def nan_to_num(
     nan: Value = 0.0,
     posinf: Value = None,
     neginf: Value = None,
-) -> Array:
+) -> TracedArray:
     node = as_node(x)
     if node.dtype.kind != "f":
         return node
@@ -272,19 +272,19 @@ def nan_to_num(
 
 
 @function(np.isposinf)
-def isposinf(x: Value) -> Array:
+def isposinf(x: Value) -> TracedArray:
     return equal(x, np.inf)
 
 
 @function(np.isneginf)
-def isneginf(x: Value) -> Array:
+def isneginf(x: Value) -> TracedArray:
     return equal(x, -np.inf)
 
 
 if hasattr(np, "astype"):  # NumPy >= 2.1
 
     @function(np.astype)
-    def astype(x: Value, dtype: Any, /, *, copy: bool = True) -> Array:
+    def astype(x: Value, dtype: Any, /, *, copy: bool = True) -> TracedArray:
         return ops.cast(need().graph, as_node(x), dtype)
 
 
@@ -294,7 +294,7 @@ if hasattr(np, "astype"):  # NumPy >= 2.1
 @function(np.isclose)
 def isclose(
     a: Value, b: Value, rtol: Value = 1e-5, atol: Value = 1e-8, equal_nan: bool = False
-) -> Array:
+) -> TracedArray:
     a, b = promote_float(a, b)
     near = less_equal(absolute(subtract(a, b)), add(atol, multiply(rtol, absolute(b))))
     close = logical_or(logical_and(near, isfinite(b)), equal(a, b))
@@ -304,13 +304,13 @@ def isclose(
 @function(np.allclose)
 def allclose(
     a: Value, b: Value, rtol: Value = 1e-5, atol: Value = 1e-8, equal_nan: bool = False
-) -> Array:
+) -> TracedArray:
     """One traced bool: to choose by it use np.where."""
     return table.all(isclose(a, b, rtol, atol, equal_nan))
 
 
 @function(np.array_equal)
-def array_equal(a1: Value, a2: Value) -> Array:
+def array_equal(a1: Value, a2: Value) -> TracedArray:
     """One traced bool: to choose by it use np.where."""
     if np.shape(a1) != np.shape(a2):
         return as_node(False)
@@ -321,7 +321,9 @@ def array_equal(a1: Value, a2: Value) -> Array:
 
 
 @function(np.select)
-def select(condlist: Sequence[Value], choicelist: Sequence[Value], default: Value = 0) -> Array:
+def select(
+    condlist: Sequence[Value], choicelist: Sequence[Value], default: Value = 0
+) -> TracedArray:
     if len(condlist) != len(choicelist):
         raise ValueError(
             f"np.select: got {len(condlist)} conditions and {len(choicelist)} choices"
@@ -333,7 +335,7 @@ def select(condlist: Sequence[Value], choicelist: Sequence[Value], default: Valu
 
 
 @function(np.choose)
-def choose(a: Value, choices: Sequence[Value], *, mode: str = "raise") -> Array:
+def choose(a: Value, choices: Sequence[Value], *, mode: str = "raise") -> TracedArray:
     if mode == "raise":
         raise TypeError("np.choose: mode: got 'raise', expected 'clip' or 'wrap'")
     node, last = as_node(a, INT), len(choices) - 1
@@ -342,7 +344,9 @@ def choose(a: Value, choices: Sequence[Value], *, mode: str = "raise") -> Array:
 
 
 @function(np.piecewise)
-def piecewise(x: Value, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any) -> Array:
+def piecewise(
+    x: Value, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any
+) -> TracedArray:
     """Each function sees the whole of x; what the conditions do not choose is left out."""
     node = as_node(x)
     if not isinstance(condlist, list | tuple) or np.ndim(condlist[0]) < node.ndim:
@@ -363,7 +367,7 @@ def piecewise(x: Value, condlist: Any, funclist: Sequence[Any], *args: Any, **kw
 
 
 @function(np.isin)
-def isin(element: Value, test_elements: Value, *, invert: bool = False) -> Array:
+def isin(element: Value, test_elements: Value, *, invert: bool = False) -> TracedArray:
     node, others = as_node(element), as_node(test_elements)
     others = ops.reshape(need().graph, others, [1] * node.ndim + [others.size])
     hit = table.any(equal(node[..., None], others), -1)

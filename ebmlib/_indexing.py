@@ -14,10 +14,10 @@ from ._core import Graph, Node, ops
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ._array import Array
+    from ._array import TracedArray
 
 
-def get(x: Array, index: Any) -> Array:
+def get(x: TracedArray, index: Any) -> TracedArray:
     """x[index]: slices and axes first, then one ``take`` for all integer arrays together."""
     graph = _trace.need().graph
     _check_masks(x, index if isinstance(index, tuple) else (index,))
@@ -32,7 +32,7 @@ def get(x: Array, index: Any) -> Array:
     return ops.reshape(graph, x, kept)
 
 
-def _check_masks(x: Array, index: tuple[Any, ...]) -> None:
+def _check_masks(x: TracedArray, index: tuple[Any, ...]) -> None:
     """IndexError for a mask whose shape is not that of the axes it stands for."""
     widths = [_width(item) for item in index]
     at = 0
@@ -81,7 +81,7 @@ def _as_int(item: Any) -> int:
         raise IndexError(f"{type(item).__name__} cannot be an index: {item!r}") from None
 
 
-def _traced_index(item: Node) -> Array:
+def _traced_index(item: Node) -> TracedArray:
     if item.dtype == _trace.BOOL:
         raise TypeError(
             "a traced mask as an index: the result's size would depend on values: "
@@ -107,7 +107,7 @@ def _as_index(item: Any) -> Any:
     return item if _is_array(item) else np.asarray(item)
 
 
-def _expand(x: Array, items: list[Any]) -> list[Any]:
+def _expand(x: TracedArray, items: list[Any]) -> list[Any]:
     """Exactly one item an axis of x, and None where an axis is new."""
     used = sum(item is not None and item is not Ellipsis for item in items)
     if used > x.ndim:
@@ -123,7 +123,7 @@ def _expand(x: Array, items: list[Any]) -> list[Any]:
     return expanded
 
 
-def _add_axes(graph: Graph, x: Array, items: list[Any]) -> tuple[Array, list[Any]]:
+def _add_axes(graph: Graph, x: TracedArray, items: list[Any]) -> tuple[TracedArray, list[Any]]:
     """Gives x an axis of size 1, kept whole, for each None."""
     if not any(item is None for item in items):
         return x, items
@@ -132,7 +132,9 @@ def _add_axes(graph: Graph, x: Array, items: list[Any]) -> tuple[Array, list[Any
     return x, [slice(None) if item is None else item for item in items]
 
 
-def extent(x: Array, index: Any) -> tuple[list[int], list[int], list[int], tuple[int, ...]]:
+def extent(
+    x: TracedArray, index: Any
+) -> tuple[list[int], list[int], list[int], tuple[int, ...]]:
     """Of an index without arrays: (start, step, count of each axis of x, shape of x[index])."""
     items = _expand(x, _as_items(index))
     starts, steps, counts = _ranges(x.shape, [item for item in items if item is not None])
@@ -142,7 +144,7 @@ def extent(x: Array, index: Any) -> tuple[list[int], list[int], list[int], tuple
     return starts, steps, counts, shape
 
 
-def _slice(graph: Graph, x: Array, items: list[Any]) -> Array:
+def _slice(graph: Graph, x: TracedArray, items: list[Any]) -> TracedArray:
     """Takes the slices, and of an int its one place; axes of arrays stay whole."""
     starts, steps, counts = _ranges(x.shape, items)
     whole = all(
@@ -187,7 +189,7 @@ def wrapped(graph: Graph, index: Any, axis: int, size: int) -> Any:
     return ops.select(graph, ops.less(graph, index, zero), ops.add(graph, index, total), index)
 
 
-def _take(graph: Graph, x: Array, items: list[Any]) -> Array:
+def _take(graph: Graph, x: TracedArray, items: list[Any]) -> TracedArray:
     """The integer arrays' part: their axes are brought together and indexed as one."""
     axes = [axis for axis, item in enumerate(items) if _is_array(item)]
     together = axes == list(range(axes[0], axes[0] + len(axes)))

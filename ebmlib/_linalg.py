@@ -22,13 +22,13 @@ from ._trace import Value, as_float, as_node, need, promote_float
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from ._array import Array
+    from ._array import TracedArray
 
 EighResult: Any = type(np.linalg.eigh(np.eye(1)))
 SlogdetResult: Any = type(np.linalg.slogdet(np.eye(1)))
 
 
-def _square(node: Array, what: str) -> Array:
+def _square(node: TracedArray, what: str) -> TracedArray:
     """The node, whose last two axes must be equal."""
     if node.ndim < 2 or node.shape[-1] != node.shape[-2]:
         raise LinAlgError(f"{what}: got shape {node.shape}, expected (..., n, n)")
@@ -38,7 +38,7 @@ def _square(node: Array, what: str) -> Array:
 # ---- systems ---------------------------------------------------------------------------------
 
 
-def solve_with(build: Callable[..., Array], a: Value, b: Value, what: str) -> Array:
+def solve_with(build: Callable[..., TracedArray], a: Value, b: Value, what: str) -> TracedArray:
     """The solution x of a x = b; like NumPy a ``b`` with one axis is a vector."""
     left, right = promote_float(a, b)
     _square(left, what)
@@ -55,19 +55,19 @@ def solve_with(build: Callable[..., Array], a: Value, b: Value, what: str) -> Ar
 
 
 @function(np.linalg.solve)
-def solve(a: Value, b: Value) -> Array:
+def solve(a: Value, b: Value) -> TracedArray:
     """NaN where ``a`` is singular."""
     return solve_with(ops.solve, a, b, "solve")
 
 
 @function(np.linalg.inv)
-def inv(a: Value) -> Array:
+def inv(a: Value) -> TracedArray:
     """NaN where ``a`` is singular."""
     return ops.inv(need().graph, _square(as_float(a), "inv"))
 
 
 @function(np.linalg.cholesky)
-def cholesky(a: Value, /, *, upper: bool = False) -> Array:
+def cholesky(a: Value, /, *, upper: bool = False) -> TracedArray:
     """NaN where ``a`` is not positive definite; gradients are symmetric."""
     node = _square(as_float(a), "cholesky")
     if upper:
@@ -80,19 +80,19 @@ def cholesky(a: Value, /, *, upper: bool = False) -> Array:
 
 
 @function(np.linalg.slogdet)
-def slogdet(a: Value) -> tuple[Array, Array]:
+def slogdet(a: Value) -> tuple[TracedArray, TracedArray]:
     both = ops.slogdet(need().graph, _square(as_float(a), "slogdet"))
     return SlogdetResult(both[..., 0], both[..., 1])  # type: ignore[no-any-return]
 
 
 @function(np.linalg.det)
-def det(a: Value) -> Array:
+def det(a: Value) -> TracedArray:
     """The derivative is NaN where ``a`` is singular."""
     return ops.det(need().graph, _square(as_float(a), "det"))
 
 
 @function(np.linalg.eigh)
-def eigh(a: Value, UPLO: str = "L") -> tuple[Array, Array]:
+def eigh(a: Value, UPLO: str = "L") -> tuple[TracedArray, TracedArray]:
     """Values and vectors without derivative: an error, unless under ebm.stop_gradient."""
     if not isinstance(UPLO, str) or UPLO.upper() not in ("L", "U"):
         raise ValueError(f"eigh: UPLO: got {UPLO!r}, expected 'L' or 'U'")
@@ -104,7 +104,7 @@ def eigh(a: Value, UPLO: str = "L") -> tuple[Array, Array]:
 
 
 @function(np.linalg.eigvalsh)
-def eigvalsh(a: Value, UPLO: str = "L") -> Array:
+def eigvalsh(a: Value, UPLO: str = "L") -> TracedArray:
     return eigh(a, UPLO)[0]
 
 
@@ -112,7 +112,7 @@ def eigvalsh(a: Value, UPLO: str = "L") -> Array:
 
 
 @function(np.linalg.matrix_power)
-def matrix_power(a: Value, n: int) -> Array:
+def matrix_power(a: Value, n: int) -> TracedArray:
     if not isinstance(n, int | np.integer):
         raise TypeError(f"matrix_power: exponent: got {n!r}, expected an int")
     node = _square(as_node(a), "matrix_power")
@@ -130,7 +130,7 @@ def matrix_power(a: Value, n: int) -> Array:
 
 
 @function(np.linalg.multi_dot)
-def multi_dot(arrays: Sequence[Value]) -> Array:
+def multi_dot(arrays: Sequence[Value]) -> TracedArray:
     """The product in the order that takes the fewest multiplications."""
     nodes = [as_node(a) for a in arrays]
     if len(nodes) < 2:
@@ -144,7 +144,7 @@ def multi_dot(arrays: Sequence[Value]) -> Array:
         raise LinAlgError("multi_dot: all arrays but the first and the last must be matrices")
     sizes = (nodes[0].shape[0], *[node.shape[1] for node in nodes])
 
-    def product(first: int, end: int) -> Array:
+    def product(first: int, end: int) -> TracedArray:
         if end - first == 1:
             return nodes[first]
         cut = _cheapest(sizes[first : end + 1])[1] + first
@@ -174,30 +174,30 @@ def _cheapest(sizes: tuple[int, ...]) -> tuple[int, int]:
 
 
 @function(np.linalg.matmul)
-def matmul(x1: Value, x2: Value, /) -> Array:
+def matmul(x1: Value, x2: Value, /) -> TracedArray:
     return contract.matmul(x1, x2)
 
 
 @function(np.linalg.outer)
-def outer(x1: Value, x2: Value, /) -> Array:
+def outer(x1: Value, x2: Value, /) -> TracedArray:
     return contract.outer(x1, x2)
 
 
 @function(np.linalg.tensordot)
-def tensordot(x1: Value, x2: Value, /, *, axes: Any = 2) -> Array:
+def tensordot(x1: Value, x2: Value, /, *, axes: Any = 2) -> TracedArray:
     return contract.tensordot(x1, x2, axes)
 
 
 @function(np.linalg.matrix_transpose)
-def matrix_transpose(x: Value, /) -> Array:
+def matrix_transpose(x: Value, /) -> TracedArray:
     return shapes.matrix_transpose(x)
 
 
 @function(np.linalg.diagonal)
-def diagonal(x: Value, /, *, offset: int = 0) -> Array:
+def diagonal(x: Value, /, *, offset: int = 0) -> TracedArray:
     return shapes.diagonal(x, offset, -2, -1)
 
 
 @function(np.linalg.trace)
-def trace(x: Value, /, *, offset: int = 0, dtype: DTypeLike | None = None) -> Array:
+def trace(x: Value, /, *, offset: int = 0, dtype: DTypeLike | None = None) -> TracedArray:
     return shapes.trace(x if dtype is None else as_node(x, dtype), offset, -2, -1)

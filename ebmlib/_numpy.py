@@ -31,13 +31,13 @@ from ._trace import (
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from ._array import Array
+    from ._array import TracedArray
 
 F = TypeVar("F", bound=Callable[..., Any])
 Axis = int | Sequence[int] | None
-Unary = Callable[[Value], "Array"]
+Unary = Callable[[Value], "TracedArray"]
 
-UFUNCS: dict[np.ufunc, Callable[..., Array]] = {}
+UFUNCS: dict[np.ufunc, Callable[..., TracedArray]] = {}
 FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
 REDUCTIONS: dict[np.ufunc, Callable[..., Any]] = {  # ufunc -> the function that its .reduce is
     np.add: np.sum,
@@ -91,8 +91,8 @@ def supported_functions() -> list[str]:
 # ---- elementwise: one argument ---------------------------------------------------------------
 
 
-def _float_unary(build: Callable[..., Array]) -> Unary:
-    def call(x: Value) -> Array:
+def _float_unary(build: Callable[..., TracedArray]) -> Unary:
+    def call(x: Value) -> TracedArray:
         return build(need().graph, as_float(x))
 
     return call
@@ -113,16 +113,16 @@ for _ufunc, _build in {
     ufunc(_ufunc)(_float_unary(_build))
 
 
-def _number(x: Value) -> Array:
+def _number(x: Value) -> TracedArray:
     """The value as a node that arithmetic takes: bools and uint8 as int32."""
     node = as_node(x)
     return node if node.dtype.kind == "f" or node.dtype == INT else as_node(node, INT)
 
 
-def _cut(build: Callable[..., Array]) -> Callable[..., Array]:
+def _cut(build: Callable[..., TracedArray]) -> Callable[..., TracedArray]:
     """The builder also for uint8: in int32, of which the low eight bits are kept."""
 
-    def of_any(graph: Graph, *nodes: Array) -> Array:
+    def of_any(graph: Graph, *nodes: TracedArray) -> TracedArray:
         if nodes[0].dtype != UINT8:
             return build(graph, *nodes)
         wide = [ops.cast(graph, node, INT) for node in nodes]
@@ -131,16 +131,16 @@ def _cut(build: Callable[..., Array]) -> Callable[..., Array]:
     return of_any
 
 
-def _no_bools(name: str, node: Array, cure: str) -> None:
+def _no_bools(name: str, node: TracedArray, cure: str) -> None:
     if node.dtype == BOOL:
         raise TypeError(f"np.{name}: got bool, expected numbers: use {cure}")
 
 
-def _number_unary(ufunc: np.ufunc, build: Callable[..., Array], cure: str = "") -> Unary:
+def _number_unary(ufunc: np.ufunc, build: Callable[..., TracedArray], cure: str = "") -> Unary:
     """Of numbers; also of bools, as int32, unless there is something better to use."""
     build = _cut(build)
 
-    def call(x: Value) -> Array:
+    def call(x: Value) -> TracedArray:
         node = as_node(x)
         if cure:
             _no_bools(ufunc.__name__, node, cure)
@@ -156,7 +156,7 @@ sign = ufunc(np.sign)(_number_unary(np.sign, ops.sign, "x.astype(int)"))
 
 
 @ufunc(np.absolute)
-def absolute(x: Value) -> Array:
+def absolute(x: Value) -> TracedArray:
     node = as_node(x)
     if node.dtype in (BOOL, UINT8):
         return node
@@ -164,8 +164,8 @@ def absolute(x: Value) -> Array:
     return result.as_weak() if node.weak else result
 
 
-def _rounding(build: Callable[..., Array]) -> Unary:
-    def call(x: Value) -> Array:
+def _rounding(build: Callable[..., TracedArray]) -> Unary:
+    def call(x: Value) -> TracedArray:
         node = as_node(x)
         return build(need().graph, node) if node.dtype.kind == "f" else node
 
@@ -179,12 +179,12 @@ _round = _rounding(ops.round)
 
 @ufunc(np.trunc)
 @function(np.fix)
-def trunc(x: Value) -> Array:
+def trunc(x: Value) -> TracedArray:
     return where(less(x, 0), ceil(x), floor(x))
 
 
 @function(np.round, np.around)
-def round(a: Value, decimals: int = 0) -> Array:
+def round(a: Value, decimals: int = 0) -> TracedArray:
     node = as_node(a)
     if decimals == 0 or (node.dtype.kind != "f" and decimals > 0):
         return _round(node)
@@ -198,12 +198,12 @@ def round(a: Value, decimals: int = 0) -> Array:
 
 @ufunc(np.positive, np.conjugate)
 @function(np.copy, np.real, np.real_if_close)
-def positive(x: Value) -> Array:
+def positive(x: Value) -> TracedArray:
     return as_node(x)
 
 
 @ufunc(np.reciprocal)
-def reciprocal(x: Value) -> Array:
+def reciprocal(x: Value) -> TracedArray:
     node = as_node(x)
     if node.dtype.kind != "f":
         raise TypeError(f"np.reciprocal: got {node.dtype}, expected a float type: use 1 / x")
@@ -211,7 +211,7 @@ def reciprocal(x: Value) -> Array:
 
 
 @ufunc(np.isfinite)
-def isfinite(x: Value) -> Array:
+def isfinite(x: Value) -> TracedArray:
     node = as_node(x)
     if node.dtype.kind == "f":
         return ops.isfinite(need().graph, node)
@@ -219,12 +219,12 @@ def isfinite(x: Value) -> Array:
 
 
 @ufunc(np.isnan)
-def isnan(x: Value) -> Array:
+def isnan(x: Value) -> TracedArray:
     return not_equal(x, x)
 
 
 @ufunc(np.isinf)
-def isinf(x: Value) -> Array:
+def isinf(x: Value) -> TracedArray:
     return equal(absolute(x), np.inf) if as_node(x).dtype.kind == "f" else not_equal(x, x)
 
 
@@ -237,12 +237,12 @@ def is_weak(value: Value) -> bool:
 
 
 def _binary(
-    build: Callable[..., Array], of_bools: Callable[..., Array] | None = None
-) -> Callable[[Value, Value], Array]:
+    build: Callable[..., TracedArray], of_bools: Callable[..., TracedArray] | None = None
+) -> Callable[[Value, Value], TracedArray]:
     """Arithmetic in the common dtype; two Python numbers stay one."""
     build = _cut(build)
 
-    def call(a: Value, b: Value) -> Array:
+    def call(a: Value, b: Value) -> TracedArray:
         x, y = promote(a, b)
         if x.dtype == BOOL and of_bools is not None:
             return of_bools(need().graph, x, y)
@@ -252,7 +252,7 @@ def _binary(
     return call
 
 
-def _subtract(graph: Graph, x: Array, y: Array) -> Array:
+def _subtract(graph: Graph, x: TracedArray, y: TracedArray) -> TracedArray:
     _no_bools("subtract", x, "^ or np.logical_xor")
     return ops.sub(graph, x, y)
 
@@ -265,18 +265,18 @@ minimum = ufunc(np.minimum)(_binary(ops.minimum, ops.logical_and))
 
 
 @ufunc(np.true_divide)
-def divide(a: Value, b: Value) -> Array:
+def divide(a: Value, b: Value) -> TracedArray:
     result = ops.div(need().graph, *promote_float(a, b, of_small=FLOAT64))
     return result.as_weak() if is_weak(a) and is_weak(b) else result
 
 
 @ufunc(np.arctan2)
-def arctan2(a: Value, b: Value) -> Array:
+def arctan2(a: Value, b: Value) -> TracedArray:
     return ops.atan2(need().graph, *promote_float(a, b))
 
 
 @ufunc(np.logaddexp)
-def logaddexp(a: Value, b: Value) -> Array:
+def logaddexp(a: Value, b: Value) -> TracedArray:
     a, b = promote_float(a, b)
     top = maximum(a, b)
     below = add(subtract(a, top), subtract(b, top))  # symmetric: right derivatives at ties
@@ -284,7 +284,7 @@ def logaddexp(a: Value, b: Value) -> Array:
 
 
 @ufunc(np.power)
-def power(a: Value, b: Value) -> Array:
+def power(a: Value, b: Value) -> TracedArray:
     x, y = promote(a, b)
     exponent = None if isinstance(b, Node) or np.ndim(b) else float(b)
     if x.dtype.kind != "f":
@@ -306,7 +306,7 @@ _POWERS = {
 }
 
 
-def _integer_power(x: Array, exponent: float | None) -> Array:
+def _integer_power(x: TracedArray, exponent: float | None) -> TracedArray:
     """By repeated squaring, wrapping as integer products do."""
     if exponent is None or exponent < 0:
         got = "a traced exponent" if exponent is None else f"the exponent {exponent:.0f}"
@@ -322,12 +322,12 @@ def _integer_power(x: Array, exponent: float | None) -> Array:
 
 
 @ufunc(np.float_power)
-def float_power(a: Value, b: Value) -> Array:
+def float_power(a: Value, b: Value) -> TracedArray:
     return power(*promote_float(a, b, of_small=FLOAT64))
 
 
 @ufunc(np.floor_divide)
-def floor_divide(a: Value, b: Value) -> Array:
+def floor_divide(a: Value, b: Value) -> TracedArray:
     """Of floats floor(a / b); NumPy's differs by one where a / b is rounded to an integer."""
     x, y = promote(a, b)
     if x.dtype.kind == "f":
@@ -337,7 +337,7 @@ def floor_divide(a: Value, b: Value) -> Array:
 
 
 @ufunc(np.remainder)
-def remainder(a: Value, b: Value) -> Array:
+def remainder(a: Value, b: Value) -> TracedArray:
     """Of floats a - floor(a / b) b, which is a where the quotient is 0."""
     x, y = promote(a, b)
     if x.dtype.kind == "f":
@@ -351,39 +351,39 @@ def remainder(a: Value, b: Value) -> Array:
 
 
 @ufunc(np.equal)
-def equal(a: Value, b: Value) -> Array:
+def equal(a: Value, b: Value) -> TracedArray:
     return ops.equal(need().graph, *promote(a, b))
 
 
 @ufunc(np.not_equal)
-def not_equal(a: Value, b: Value) -> Array:
+def not_equal(a: Value, b: Value) -> TracedArray:
     return ops.logical_not(need().graph, equal(a, b))
 
 
 @ufunc(np.less)
-def less(a: Value, b: Value) -> Array:
+def less(a: Value, b: Value) -> TracedArray:
     x, y = promote(a, b)
     return ops.less(need().graph, _number(x), _number(y))
 
 
 @ufunc(np.less_equal)
-def less_equal(a: Value, b: Value) -> Array:
+def less_equal(a: Value, b: Value) -> TracedArray:
     x, y = promote(a, b)
     return ops.less_equal(need().graph, _number(x), _number(y))
 
 
 @ufunc(np.greater)
-def greater(a: Value, b: Value) -> Array:
+def greater(a: Value, b: Value) -> TracedArray:
     return less(b, a)
 
 
 @ufunc(np.greater_equal)
-def greater_equal(a: Value, b: Value) -> Array:
+def greater_equal(a: Value, b: Value) -> TracedArray:
     return less_equal(b, a)
 
 
-def _logical(build: Callable[..., Array]) -> Callable[..., Array]:
-    def call(*values: Value) -> Array:
+def _logical(build: Callable[..., TracedArray]) -> Callable[..., TracedArray]:
+    def call(*values: Value) -> TracedArray:
         return build(need().graph, *map(as_bool, values))
 
     return call
@@ -395,18 +395,18 @@ logical_xor = ufunc(np.logical_xor)(_logical(ops.logical_xor))
 logical_not = ufunc(np.logical_not)(_logical(ops.logical_not))
 
 
-def _bit_or(graph: Graph, x: Array, y: Array) -> Array:
+def _bit_or(graph: Graph, x: TracedArray, y: TracedArray) -> TracedArray:
     return ops.sub(graph, ops.add(graph, x, y), ops.bit_and(graph, x, y))
 
 
-def _bit_xor(graph: Graph, x: Array, y: Array) -> Array:
+def _bit_xor(graph: Graph, x: TracedArray, y: TracedArray) -> TracedArray:
     return ops.sub(graph, _bit_or(graph, x, y), ops.bit_and(graph, x, y))
 
 
 def _bitwise(
-    ufunc: np.ufunc, of_bools: Callable[..., Array], of_ints: Callable[..., Array]
-) -> Callable[..., Array]:
-    def call(*values: Value) -> Array:
+    ufunc: np.ufunc, of_bools: Callable[..., TracedArray], of_ints: Callable[..., TracedArray]
+) -> Callable[..., TracedArray]:
+    def call(*values: Value) -> TracedArray:
         nodes = promote(*values)
         if nodes[0].dtype.kind == "f":
             raise TypeError(f"np.{ufunc.__name__}: got {nodes[0].dtype}, expected bool or int")
@@ -416,7 +416,7 @@ def _bitwise(
     return call
 
 
-def _flipped(graph: Graph, x: Array) -> Array:
+def _flipped(graph: Graph, x: TracedArray) -> TracedArray:
     return ops.sub(graph, ops.full_like(graph, x, -1), x)
 
 
@@ -426,7 +426,7 @@ ufunc(np.bitwise_xor)(_bitwise(np.bitwise_xor, ops.logical_xor, _bit_xor))
 ufunc(np.invert)(_bitwise(np.invert, ops.logical_not, _flipped))
 
 
-def _shift(name: str, a: Value, by: Value) -> tuple[Array, int]:
+def _shift(name: str, a: Value, by: Value) -> tuple[TracedArray, int]:
     """(a, the number of places), which must be known: 0 to 31."""
     node = _number(a)
     if not isinstance(by, int | np.integer) or node.dtype.kind == "f":
@@ -440,21 +440,21 @@ def _shift(name: str, a: Value, by: Value) -> tuple[Array, int]:
 
 
 @ufunc(np.left_shift)
-def left_shift(a: Value, by: Value) -> Array:
+def left_shift(a: Value, by: Value) -> TracedArray:
     node, places = _shift("left_shift", a, by)
     shifted = multiply(multiply(node, 1 << places // 2), 1 << (places - places // 2))
     return as_node(shifted, UINT8) if as_node(a).dtype == UINT8 else shifted
 
 
 @ufunc(np.right_shift)
-def right_shift(a: Value, by: Value) -> Array:
+def right_shift(a: Value, by: Value) -> TracedArray:
     node, places = _shift("right_shift", a, by)
     shifted = floor_divide(floor_divide(node, 1 << places // 2), 1 << (places - places // 2))
     return as_node(shifted, UINT8) if as_node(a).dtype == UINT8 else shifted
 
 
 @function(np.where)
-def where(condition: Value, x: Value = None, y: Value = None) -> Array:
+def where(condition: Value, x: Value = None, y: Value = None) -> TracedArray:
     if x is None or y is None:
         raise TypeError(
             "np.where(condition) of a traced array: the size of the result would depend on "
@@ -466,7 +466,7 @@ def where(condition: Value, x: Value = None, y: Value = None) -> Array:
 @function(np.clip)
 def clip(
     a: Value, a_min: Value = None, a_max: Value = None, *, min: Value = None, max: Value = None
-) -> Array:
+) -> TracedArray:
     low, high = (a_min if min is None else min), (a_max if max is None else max)
     if low is not None:
         a = maximum(a, low)
@@ -495,7 +495,7 @@ def reduced_shape(shape: tuple[int, ...], axis: Axis, keepdims: bool) -> tuple[i
     return tuple(size for k, size in enumerate(sizes) if keepdims or k not in gone)
 
 
-def _masked(node: Array, mask: Value, other: Value) -> Array:
+def _masked(node: TracedArray, mask: Value, other: Value) -> TracedArray:
     """The node, with ``other`` where the mask of a reduction is false."""
     return node if mask is True else where(mask, node, other)
 
@@ -509,7 +509,7 @@ def sum(
     keepdims: bool = False,
     initial: Value = None,
     where: Value = True,
-) -> Array:
+) -> TracedArray:
     node = _number(a) if dtype is None else as_node(a, dtype)
     node = _masked(node, where, 0)
     total = ops.sum(need().graph, node, axes_of(axis, node.ndim), keepdims)
@@ -518,10 +518,10 @@ def sum(
 
 def _extremum(
     name: str,
-    build: Callable[..., Array],
-    of_bools: Callable[..., Array],
-    pair: Callable[..., Array],
-) -> Callable[..., Array]:
+    build: Callable[..., TracedArray],
+    of_bools: Callable[..., TracedArray],
+    pair: Callable[..., TracedArray],
+) -> Callable[..., TracedArray]:
     def call(
         a: Value,
         axis: Axis = None,
@@ -529,7 +529,7 @@ def _extremum(
         keepdims: bool = False,
         initial: Value = None,
         where: Value = True,
-    ) -> Array:
+    ) -> TracedArray:
         node = as_node(a)
         if initial is None:
             if where is not True:
@@ -541,7 +541,7 @@ def _extremum(
             return ops.broadcast_to(need().graph, as_node(initial, node.dtype), shape)
         return pair(best_of(node, axis, keepdims), initial)
 
-    def best_of(node: Array, axis: Axis, keepdims: bool) -> Array:
+    def best_of(node: TracedArray, axis: Axis, keepdims: bool) -> TracedArray:
         axes = axes_of(axis, node.ndim)
         if node.dtype == BOOL:
             return of_bools(need().graph, node, axes, keepdims)
@@ -554,12 +554,12 @@ max = function(np.max)(_extremum("max", ops.max, ops.any, maximum))
 min = function(np.min)(_extremum("min", ops.min, ops.all, minimum))
 
 
-def _quantifier(build: Callable[..., Array], outside: bool) -> Callable[..., Array]:
+def _quantifier(build: Callable[..., TracedArray], outside: bool) -> Callable[..., TracedArray]:
     """np.any, np.all; ``outside``: what stands where ``where`` is false."""
 
     def call(
         a: Value, axis: Axis = None, *, keepdims: bool = False, where: Value = True
-    ) -> Array:
+    ) -> TracedArray:
         node = _masked(as_bool(a), where, outside)
         if count(node.shape, axis) == 0:
             shape = reduced_shape(node.shape, axis, keepdims)
@@ -574,11 +574,11 @@ all = function(np.all)(_quantifier(ops.all, True))
 
 
 @function(np.count_nonzero)
-def count_nonzero(a: Value, axis: Axis = None, *, keepdims: bool = False) -> Array:
+def count_nonzero(a: Value, axis: Axis = None, *, keepdims: bool = False) -> TracedArray:
     return sum(as_bool(a), axis, keepdims=keepdims)
 
 
-def _mean_dtype(a: Value, dtype: DTypeLike | None) -> Array:
+def _mean_dtype(a: Value, dtype: DTypeLike | None) -> TracedArray:
     return as_float(a, FLOAT64) if dtype is None else as_node(a, dtype)
 
 
@@ -590,7 +590,7 @@ def mean(
     *,
     keepdims: bool = False,
     where: Value = True,
-) -> Array:
+) -> TracedArray:
     node = _mean_dtype(a, dtype)
     if where is True:
         return ops.mean(need().graph, node, axes_of(axis, node.ndim), keepdims)
@@ -598,7 +598,7 @@ def mean(
     return divide(total, as_node(_counted(node, axis, keepdims, where), node.dtype))
 
 
-def _counted(node: Array, axis: Axis, keepdims: bool, where: Value) -> Array:
+def _counted(node: TracedArray, axis: Axis, keepdims: bool, where: Value) -> TracedArray:
     """How many elements ``where`` leaves."""
     mask = ops.broadcast_to(need().graph, as_bool(where), node.shape)
     return sum(mask, axis, keepdims=keepdims)
@@ -614,7 +614,7 @@ def var(
     correction: float | None = None,
     keepdims: bool = False,
     where: Value = True,
-) -> Array:
+) -> TracedArray:
     node = _mean_dtype(a, dtype)
     ddof = ddof if correction is None else correction
     if where is not True:
@@ -627,8 +627,8 @@ def var(
 
 
 def _masked_variance(
-    node: Array, axis: Axis, ddof: float, keepdims: bool, mask: Value
-) -> Array:
+    node: TracedArray, axis: Axis, ddof: float, keepdims: bool, mask: Value
+) -> TracedArray:
     node = _masked(node, mask, 0)  # now, for a NaN there would come back by derivatives
     away = subtract(node, mean(node, axis, keepdims=True, where=mask))
     total = sum(square(away), axis, keepdims=keepdims, where=mask)
@@ -637,11 +637,13 @@ def _masked_variance(
 
 
 @function(np.std)
-def std(a: Value, axis: Axis = None, dtype: DTypeLike | None = None, **options: Any) -> Array:
+def std(
+    a: Value, axis: Axis = None, dtype: DTypeLike | None = None, **options: Any
+) -> TracedArray:
     return UFUNCS[np.sqrt](var(a, axis, dtype, **options))
 
 
-def flat_or_axis(node: Array, axis: int | None) -> tuple[Array, int]:
+def flat_or_axis(node: TracedArray, axis: int | None) -> tuple[TracedArray, int]:
     """(node, axis) to work along; the whole array as one axis for None."""
     if axis is None:
         return ops.reshape(need().graph, node, node.size), 0
@@ -649,7 +651,7 @@ def flat_or_axis(node: Array, axis: int | None) -> tuple[Array, int]:
 
 
 @function(np.argmax)
-def argmax(a: Value, axis: int | None = None, *, keepdims: bool = False) -> Array:
+def argmax(a: Value, axis: int | None = None, *, keepdims: bool = False) -> TracedArray:
     node, at = flat_or_axis(_number(a), axis)
     result = ops.argmax(need().graph, node, at)
     if not keepdims:
@@ -663,13 +665,13 @@ def _with_one(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 
 
 @function(np.argmin)
-def argmin(a: Value, axis: int | None = None, *, keepdims: bool = False) -> Array:
+def argmin(a: Value, axis: int | None = None, *, keepdims: bool = False) -> TracedArray:
     node = _number(a)  # -1 - x, as -x is no order of integers: the lowest stays where it is
     opposite = negative(node) if node.dtype.kind == "f" else subtract(-1, node)
     return argmax(opposite, axis, keepdims=keepdims)
 
 
 @function(np.cumsum)
-def cumsum(a: Value, axis: int | None = None, dtype: DTypeLike | None = None) -> Array:
+def cumsum(a: Value, axis: int | None = None, dtype: DTypeLike | None = None) -> TracedArray:
     node, at = flat_or_axis(_number(a) if dtype is None else as_node(a, dtype), axis)
     return ops.cumsum(need().graph, node, at, False)

@@ -26,7 +26,7 @@ from ._trace import (
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from ._array import Array
+    from ._array import TracedArray
 
 
 # ---- shapes ----------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ def iscomplexobj(x: Value) -> bool:
 
 
 @function(np.reshape)
-def reshape(a: Value, shape: Any, order: str = "C") -> Array:
+def reshape(a: Value, shape: Any, order: str = "C") -> TracedArray:
     if order != "C":
         raise TypeError(f"np.reshape of a traced array: order must be 'C', got {order!r}")
     node = as_node(a)
@@ -74,12 +74,12 @@ def reshape(a: Value, shape: Any, order: str = "C") -> Array:
 
 
 @function(np.ravel)
-def ravel(a: Value, order: str = "C") -> Array:
+def ravel(a: Value, order: str = "C") -> TracedArray:
     return reshape(a, -1, order)
 
 
 @function(np.transpose)
-def transpose(a: Value, axes: Any = None) -> Array:
+def transpose(a: Value, axes: Any = None) -> TracedArray:
     node = as_node(a)
     if axes is None:
         axes = range(node.ndim)[::-1]
@@ -87,12 +87,12 @@ def transpose(a: Value, axes: Any = None) -> Array:
 
 
 @function(np.matrix_transpose)
-def matrix_transpose(x: Value) -> Array:
+def matrix_transpose(x: Value) -> TracedArray:
     return swapaxes(x, -1, -2)
 
 
 @function(np.swapaxes)
-def swapaxes(a: Value, axis1: int, axis2: int) -> Array:
+def swapaxes(a: Value, axis1: int, axis2: int) -> TracedArray:
     node = as_node(a)
     order = list(range(node.ndim))
     i, j = (axis_index(axis, node.ndim) for axis in (axis1, axis2))
@@ -101,7 +101,7 @@ def swapaxes(a: Value, axis1: int, axis2: int) -> Array:
 
 
 @function(np.moveaxis)
-def moveaxis(a: Value, source: Any, destination: Any) -> Array:
+def moveaxis(a: Value, source: Any, destination: Any) -> TracedArray:
     node = as_node(a)
     source = axis_indices(source, node.ndim)
     destination = axis_indices(destination, node.ndim)
@@ -116,7 +116,7 @@ def moveaxis(a: Value, source: Any, destination: Any) -> Array:
 
 
 @function(np.expand_dims)
-def expand_dims(a: Value, axis: int | Sequence[int]) -> Array:
+def expand_dims(a: Value, axis: int | Sequence[int]) -> TracedArray:
     node = as_node(a)
     count = len(axis) if isinstance(axis, Sequence) else 1
     axes = axis_indices(axis, node.ndim + count)
@@ -126,7 +126,7 @@ def expand_dims(a: Value, axis: int | Sequence[int]) -> Array:
 
 
 @function(np.squeeze)
-def squeeze(a: Value, axis: Axis = None) -> Array:
+def squeeze(a: Value, axis: Axis = None) -> TracedArray:
     node = as_node(a)
     if axis is None:
         axis = [k for k, s in enumerate(node.shape) if s == 1]
@@ -138,7 +138,7 @@ def squeeze(a: Value, axis: Axis = None) -> Array:
     )
 
 
-def _one_or_all(made: tuple[Array, ...]) -> Any:
+def _one_or_all(made: tuple[TracedArray, ...]) -> Any:
     return made[0] if len(made) == 1 else made
 
 
@@ -156,7 +156,7 @@ def atleast_2d(*arys: Value) -> Any:
 
 @function(np.atleast_3d)
 def atleast_3d(*arys: Value) -> Any:
-    def grown(a: Value) -> Array:
+    def grown(a: Value) -> TracedArray:
         node = as_node(a)
         if node.ndim == 2:
             return expand_dims(node, 2)
@@ -166,12 +166,12 @@ def atleast_3d(*arys: Value) -> Any:
 
 
 @function(np.broadcast_to)
-def broadcast_to(array: Value, shape: Any) -> Array:
+def broadcast_to(array: Value, shape: Any) -> TracedArray:
     return ops.broadcast_to(need().graph, as_node(array), shape)
 
 
 @function(np.broadcast_arrays)
-def broadcast_arrays(*args: Value) -> tuple[Array, ...]:
+def broadcast_arrays(*args: Value) -> tuple[TracedArray, ...]:
     sizes = np.broadcast_shapes(*[np.shape(a) for a in args])
     return tuple(broadcast_to(a, sizes) for a in args)
 
@@ -180,7 +180,7 @@ def broadcast_arrays(*args: Value) -> tuple[Array, ...]:
 
 
 @function(np.concatenate)
-def concatenate(arrays: Sequence[Value], axis: int | None = 0) -> Array:
+def concatenate(arrays: Sequence[Value], axis: int | None = 0) -> TracedArray:
     nodes = promote(*arrays)
     if axis is None:
         nodes, axis = [reshape(node, -1) for node in nodes], 0
@@ -188,34 +188,34 @@ def concatenate(arrays: Sequence[Value], axis: int | None = 0) -> Array:
 
 
 @function(np.stack)
-def stack(arrays: Sequence[Value], axis: int = 0) -> Array:
+def stack(arrays: Sequence[Value], axis: int = 0) -> TracedArray:
     arrays = [as_node(a) for a in arrays]
     at = axis_index(axis, arrays[0].ndim + 1)
     return concatenate([expand_dims(a, at) for a in arrays], at)
 
 
 @function(np.vstack)
-def vstack(tup: Sequence[Value]) -> Array:
+def vstack(tup: Sequence[Value]) -> TracedArray:
     return concatenate([atleast_2d(a) for a in tup], 0)
 
 
 @function(np.dstack)
-def dstack(tup: Sequence[Value]) -> Array:
+def dstack(tup: Sequence[Value]) -> TracedArray:
     return concatenate([atleast_3d(a) for a in tup], 2)
 
 
 @function(np.hstack)
-def hstack(tup: Sequence[Value]) -> Array:
+def hstack(tup: Sequence[Value]) -> TracedArray:
     arrays = [atleast_1d(a) for a in tup]
     return concatenate(arrays, 0 if arrays[0].ndim == 1 else 1)
 
 
 @function(np.column_stack)
-def column_stack(tup: Sequence[Value]) -> Array:
+def column_stack(tup: Sequence[Value]) -> TracedArray:
     return concatenate([reshape(a, (-1, 1)) if np.ndim(a) < 2 else a for a in tup], 1)
 
 
-def piece(node: Array, axis: int, start: int, stop: int) -> Array:
+def piece(node: TracedArray, axis: int, start: int, stop: int) -> TracedArray:
     """The places start to stop - 1 along an axis."""
     size = node.shape[axis]
     start, stop = min(start, size), min(stop, size)
@@ -223,7 +223,7 @@ def piece(node: Array, axis: int, start: int, stop: int) -> Array:
 
 
 @function(np.array_split)
-def array_split(ary: Value, indices_or_sections: Any, axis: int = 0) -> list[Array]:
+def array_split(ary: Value, indices_or_sections: Any, axis: int = 0) -> list[TracedArray]:
     node = as_node(ary)
     at = axis_index(axis, node.ndim)
     total = node.shape[at]
@@ -238,7 +238,7 @@ def array_split(ary: Value, indices_or_sections: Any, axis: int = 0) -> list[Arr
 
 
 @function(np.split)
-def split(ary: Value, indices_or_sections: Any, axis: int = 0) -> list[Array]:
+def split(ary: Value, indices_or_sections: Any, axis: int = 0) -> list[TracedArray]:
     if np.ndim(indices_or_sections) == 0:
         node = as_node(ary)
         total = node.shape[axis_index(axis, node.ndim)]
@@ -248,29 +248,29 @@ def split(ary: Value, indices_or_sections: Any, axis: int = 0) -> list[Array]:
 
 
 @function(np.hsplit)
-def hsplit(ary: Value, indices_or_sections: Any) -> list[Array]:
+def hsplit(ary: Value, indices_or_sections: Any) -> list[TracedArray]:
     return split(ary, indices_or_sections, 0 if np.ndim(ary) == 1 else 1)
 
 
 @function(np.vsplit)
-def vsplit(ary: Value, indices_or_sections: Any) -> list[Array]:
+def vsplit(ary: Value, indices_or_sections: Any) -> list[TracedArray]:
     return split(ary, indices_or_sections, 0)
 
 
 @function(np.dsplit)
-def dsplit(ary: Value, indices_or_sections: Any) -> list[Array]:
+def dsplit(ary: Value, indices_or_sections: Any) -> list[TracedArray]:
     return split(ary, indices_or_sections, 2)
 
 
 if hasattr(np, "unstack"):  # NumPy >= 2.1
 
     @function(np.unstack)
-    def unstack(x: Value, /, *, axis: int = 0) -> tuple[Array, ...]:
+    def unstack(x: Value, /, *, axis: int = 0) -> tuple[TracedArray, ...]:
         return tuple(moveaxis(x, axis, 0))
 
 
 @function(np.block)
-def block(arrays: Any) -> Array:
+def block(arrays: Any) -> TracedArray:
     """Lists within lists: the innermost are joined along the last axis."""
 
     def depth(part: Any) -> int:
@@ -283,7 +283,7 @@ def block(arrays: Any) -> Array:
 
     ndim = max(depth(arrays), *[np.ndim(leaf) for leaf in leaves(arrays)])
 
-    def joined(part: Any, deep: int) -> Array:
+    def joined(part: Any, deep: int) -> TracedArray:
         if isinstance(part, list):
             return concatenate([joined(item, deep - 1) for item in part], -deep)
         node = as_node(part)
@@ -293,12 +293,12 @@ def block(arrays: Any) -> Array:
 
 
 @function(np.append)
-def append(arr: Value, values: Value, axis: int | None = None) -> Array:
+def append(arr: Value, values: Value, axis: int | None = None) -> TracedArray:
     return concatenate([arr, values], axis)
 
 
 @function(np.insert)
-def insert(arr: Value, obj: Any, values: Value, axis: int | None = None) -> Array:
+def insert(arr: Value, obj: Any, values: Value, axis: int | None = None) -> TracedArray:
     """The positions must be concrete."""
     node, at = flat_or_axis(as_node(arr), axis)
     places = _concrete(obj, "np.insert: obj", node.shape[at])
@@ -314,7 +314,7 @@ def insert(arr: Value, obj: Any, values: Value, axis: int | None = None) -> Arra
 
 
 @function(np.delete)
-def delete(arr: Value, obj: Any, axis: int | None = None) -> Array:
+def delete(arr: Value, obj: Any, axis: int | None = None) -> TracedArray:
     """The positions must be concrete."""
     node, at = flat_or_axis(as_node(arr), axis)
     places = _concrete(obj, "np.delete: obj", node.shape[at])
@@ -329,7 +329,7 @@ def _concrete(obj: Any, what: str, size: int) -> Any:
 
 
 @function(np.flip)
-def flip(m: Value, axis: Axis = None) -> Array:
+def flip(m: Value, axis: Axis = None) -> TracedArray:
     node = as_node(m)
     for k in range(node.ndim) if axis is None else axis_indices(axis, node.ndim):
         node = ops.flip(need().graph, node, k)
@@ -337,17 +337,17 @@ def flip(m: Value, axis: Axis = None) -> Array:
 
 
 @function(np.fliplr)
-def fliplr(m: Value) -> Array:
+def fliplr(m: Value) -> TracedArray:
     return flip(m, 1)
 
 
 @function(np.flipud)
-def flipud(m: Value) -> Array:
+def flipud(m: Value) -> TracedArray:
     return flip(m, 0)
 
 
 @function(np.rot90)
-def rot90(m: Value, k: int = 1, axes: Sequence[int] = (0, 1)) -> Array:
+def rot90(m: Value, k: int = 1, axes: Sequence[int] = (0, 1)) -> TracedArray:
     first, second = axis_indices(axes, np.ndim(m))
     turns = k % 4
     if turns in (0, 2):
@@ -358,7 +358,7 @@ def rot90(m: Value, k: int = 1, axes: Sequence[int] = (0, 1)) -> Array:
 
 
 @function(np.roll)
-def roll(a: Value, shift: Any, axis: Axis = None) -> Array:
+def roll(a: Value, shift: Any, axis: Axis = None) -> TracedArray:
     node = as_node(a)
     if axis is None:
         return reshape(roll(reshape(node, -1), shift, 0), node.shape)
@@ -373,7 +373,7 @@ def roll(a: Value, shift: Any, axis: Axis = None) -> Array:
 
 
 @function(np.rollaxis)
-def rollaxis(a: Value, axis: int, start: int = 0) -> Array:
+def rollaxis(a: Value, axis: int, start: int = 0) -> TracedArray:
     ndim = np.ndim(a)
     at = axis_index(axis, ndim)
     start = start + ndim if start < 0 else start
@@ -381,7 +381,7 @@ def rollaxis(a: Value, axis: int, start: int = 0) -> Array:
 
 
 @function(np.repeat)
-def repeat(a: Value, repeats: Any, axis: int | None = None) -> Array:
+def repeat(a: Value, repeats: Any, axis: int | None = None) -> TracedArray:
     node, at = flat_or_axis(as_node(a), axis)
     if np.ndim(repeats):
         counts = _concrete(repeats, "np.repeat: repeats", node.shape[at])
@@ -393,7 +393,7 @@ def repeat(a: Value, repeats: Any, axis: int | None = None) -> Array:
 
 
 @function(np.tile)
-def tile(A: Value, reps: Any) -> Array:
+def tile(A: Value, reps: Any) -> TracedArray:
     node = as_node(A)
     reps = tuple(reps) if isinstance(reps, list | tuple) else (reps,)
     for count in reps:
@@ -412,7 +412,7 @@ _PAD_MODES = ("constant", "edge", "reflect", "symmetric", "wrap")
 @function(np.pad)
 def pad(
     array: Value, pad_width: Any, mode: str = "constant", *, constant_values: Value = 0
-) -> Array:
+) -> TracedArray:
     if mode not in _PAD_MODES:
         raise TypeError(f"np.pad: mode: got {mode!r}, expected one of {list(_PAD_MODES)}")
     node = as_node(array)
@@ -427,7 +427,7 @@ def pad(
     return node
 
 
-def _pad_constant(node: Array, widths: list[list[int]], value: Value) -> Array:
+def _pad_constant(node: TracedArray, widths: list[list[int]], value: Value) -> TracedArray:
     if np.ndim(value):
         raise TypeError("np.pad: constant_values: got an array, expected one number")
     before = [low for low, _ in widths]
@@ -439,13 +439,13 @@ def _pad_constant(node: Array, widths: list[list[int]], value: Value) -> Array:
     return where(inside, padded, as_node(value, node.dtype))
 
 
-def without_ends(node: Array, axis: int, first: int, last: int) -> Array:
+def without_ends(node: TracedArray, axis: int, first: int, last: int) -> TracedArray:
     """Less so many places at the beginning and at the end of an axis."""
     return piece(node, axis, first, max(node.shape[axis] - last, first))
 
 
 @function(np.diff)
-def diff(a: Value, n: int = 1, axis: int = -1) -> Array:
+def diff(a: Value, n: int = 1, axis: int = -1) -> TracedArray:
     node = as_node(a)
     at = axis_index(axis, node.ndim)
     for _ in range(whole(n, "n", 0)):
@@ -454,19 +454,19 @@ def diff(a: Value, n: int = 1, axis: int = -1) -> Array:
 
 
 @function(np.ediff1d)
-def ediff1d(ary: Value) -> Array:
+def ediff1d(ary: Value) -> TracedArray:
     return diff(ravel(ary))
 
 
 @function(np.take)
-def take(a: Value, indices: Value, axis: int | None = None) -> Array:
+def take(a: Value, indices: Value, axis: int | None = None) -> TracedArray:
     node, at = flat_or_axis(as_node(a), axis)
     indices = indices if isinstance(indices, Node) else np.asarray(indices)
     return node[(slice(None),) * at + (indices,)]
 
 
 @function(np.diagonal)
-def diagonal(a: Value, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
+def diagonal(a: Value, offset: int = 0, axis1: int = 0, axis2: int = 1) -> TracedArray:
     node = moveaxis(a, (axis1, axis2), (-2, -1))
     rows, columns = node.shape[-2:]
     count = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
@@ -475,7 +475,7 @@ def diagonal(a: Value, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array
 
 
 @function(np.diag)
-def diag(v: Value, k: int = 0) -> Array:
+def diag(v: Value, k: int = 0) -> TracedArray:
     node = as_node(v)
     k = whole(k, "k")
     if node.ndim == 2:
@@ -488,12 +488,12 @@ def diag(v: Value, k: int = 0) -> Array:
 
 
 @function(np.diagflat)
-def diagflat(v: Value, k: int = 0) -> Array:
+def diagflat(v: Value, k: int = 0) -> TracedArray:
     return diag(ravel(v), k)
 
 
 @function(np.trace)
-def trace(a: Value, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
+def trace(a: Value, offset: int = 0, axis1: int = 0, axis2: int = 1) -> TracedArray:
     return sum(diagonal(a, offset, axis1, axis2), -1)
 
 
@@ -506,12 +506,12 @@ def _below(m: Value, k: int) -> Any:
 
 
 @function(np.tril)
-def tril(m: Value, k: int = 0) -> Array:
+def tril(m: Value, k: int = 0) -> TracedArray:
     return where(_below(m, k), m, 0)
 
 
 @function(np.triu)
-def triu(m: Value, k: int = 0) -> Array:
+def triu(m: Value, k: int = 0) -> TracedArray:
     return where(_below(m, k - 1), 0, m)
 
 
@@ -521,7 +521,7 @@ def triu(m: Value, k: int = 0) -> Array:
 @function(np.meshgrid)
 def meshgrid(
     *xi: Value, copy: bool = True, sparse: bool = False, indexing: str = "xy"
-) -> tuple[Array, ...]:
+) -> tuple[TracedArray, ...]:
     if indexing not in ("xy", "ij"):
         raise ValueError(f"np.meshgrid: indexing: got {indexing!r}, expected 'xy' or 'ij'")
     n = len(xi)
@@ -534,7 +534,7 @@ def meshgrid(
 
 
 @function(np.ix_)
-def ix_(*args: Value) -> tuple[Array, ...]:
+def ix_(*args: Value) -> tuple[TracedArray, ...]:
     nodes = [as_node(a) for a in args]
     if any(node.dtype == BOOL for node in nodes):
         raise TypeError("np.ix_: got a traced mask, expected positions: use np.where")
@@ -547,7 +547,7 @@ def ix_(*args: Value) -> tuple[Array, ...]:
 @function(np.linspace)
 def linspace(
     start: Value, stop: Value, num: int = 50, endpoint: bool = True, *, axis: int = 0
-) -> Array:
+) -> TracedArray:
     start, stop = promote_float(start, stop, of_small=FLOAT64)
     start, stop = broadcast_arrays(start, stop)
     share = as_node(np.linspace(0, 1, num, endpoint), start.dtype)
@@ -556,31 +556,31 @@ def linspace(
     return moveaxis(grid, 0, axis)
 
 
-def _full(a: Value, shape: Any, dtype: DTypeLike | None, value: float) -> Array:
+def _full(a: Value, shape: Any, dtype: DTypeLike | None, value: float) -> TracedArray:
     node = as_node(a)
     dtype = node.dtype if dtype is None else canonical(np.dtype(dtype))
     return ops.full(need().graph, dtype, node.shape if shape is None else shape, value)
 
 
 @function(np.zeros_like, np.empty_like)
-def zeros_like(a: Value, dtype: DTypeLike | None = None, *, shape: Any = None) -> Array:
+def zeros_like(a: Value, dtype: DTypeLike | None = None, *, shape: Any = None) -> TracedArray:
     return _full(a, shape, dtype, 0.0)
 
 
 @function(np.imag)
-def imag(val: Value) -> Array:
+def imag(val: Value) -> TracedArray:
     return zeros_like(val)
 
 
 @function(np.ones_like)
-def ones_like(a: Value, dtype: DTypeLike | None = None, *, shape: Any = None) -> Array:
+def ones_like(a: Value, dtype: DTypeLike | None = None, *, shape: Any = None) -> TracedArray:
     return _full(a, shape, dtype, 1.0)
 
 
 @function(np.full_like)
 def full_like(
     a: Value, fill_value: Value, dtype: DTypeLike | None = None, *, shape: Any = None
-) -> Array:
+) -> TracedArray:
     sizes = as_node(a).shape if shape is None else shape
     return broadcast_to(
         as_node(fill_value, as_node(a).dtype if dtype is None else dtype), sizes
@@ -593,7 +593,7 @@ def full_like(
 def _constant(make: Callable[..., Any]) -> None:
     """A concrete array as a value of the trace: of the dtype of a run, where that is given."""
 
-    def call(*args: Any, **options: Any) -> Array:
+    def call(*args: Any, **options: Any) -> TracedArray:
         return as_node(make(*args, **options))
 
     function(make)(call)
@@ -610,12 +610,12 @@ def full(
     dtype: DTypeLike | None = None,
     order: str = "C",
     device: str | None = None,
-) -> Array:
+) -> TracedArray:
     return broadcast_to(as_node(fill_value, dtype), shape)
 
 
 @function(np.array, np.asarray, np.asanyarray, np.ascontiguousarray)
-def array(object: Any, dtype: DTypeLike | None = None) -> Array:
+def array(object: Any, dtype: DTypeLike | None = None) -> TracedArray:
     """Of a list too: its items are stacked."""
     if isinstance(object, list | tuple):
         object = stack([array(item) for item in object])

@@ -19,7 +19,7 @@ from ._trace import BOOL, INT, Value, as_float, as_node, need, promote_float
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from ._array import Array
+    from ._array import TracedArray
 
 
 # ---- order -----------------------------------------------------------------------------------
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @function(np.sort)
 def sort(
     a: Value, axis: int | None = -1, kind: str | None = None, *, stable: bool | None = None
-) -> Array:
+) -> TracedArray:
     """Every kind is stable; NaN last."""
     node, at = flat_or_axis(as_node(a), axis)
     return ops.sort(need().graph, node, at)
@@ -37,14 +37,14 @@ def sort(
 @function(np.argsort)
 def argsort(
     a: Value, axis: int | None = -1, kind: str | None = None, *, stable: bool | None = None
-) -> Array:
+) -> TracedArray:
     """Every kind is stable; NaN last."""
     node, at = flat_or_axis(as_node(a), axis)
     return ops.argsort(need().graph, node, at)
 
 
 @function(np.take_along_axis)
-def take_along_axis(arr: Value, indices: Value, axis: int | None = -1) -> Array:
+def take_along_axis(arr: Value, indices: Value, axis: int | None = -1) -> TracedArray:
     node, at = flat_or_axis(as_node(arr), axis)
     index = indices if isinstance(indices, Node) else np.asarray(indices)
     if index.ndim != node.ndim:
@@ -62,7 +62,9 @@ def take_along_axis(arr: Value, indices: Value, axis: int | None = -1) -> Array:
 # ---- quantiles -------------------------------------------------------------------------------
 
 
-def _sorted_rows(a: Value, axis: Axis, what: str) -> tuple[Array, tuple[int, ...], list[int]]:
+def _sorted_rows(
+    a: Value, axis: Axis, what: str
+) -> tuple[TracedArray, tuple[int, ...], list[int]]:
     """The axes joined into one, the last, and sorted; the shape of the others; with ones."""
     node = as_node(a)
     axes = axis_indices(range(node.ndim) if axis is None else axis, node.ndim)
@@ -76,14 +78,14 @@ def _sorted_rows(a: Value, axis: Axis, what: str) -> tuple[Array, tuple[int, ...
     return ops.sort(need().graph, rows, -1), outer, kept
 
 
-def _nan_if_any(result: Array, rows: Array) -> Array:
+def _nan_if_any(result: TracedArray, rows: TracedArray) -> TracedArray:
     """NaN stands last in its row, and makes every quantile of it NaN."""
     last = rows[..., -1:]
     return table.where(table.not_equal(last, last), np.nan, result)
 
 
 @function(np.median)
-def median(a: Value, axis: Axis = None, *, keepdims: bool = False) -> Array:
+def median(a: Value, axis: Axis = None, *, keepdims: bool = False) -> TracedArray:
     rows, outer, kept = _sorted_rows(as_float(a), axis, "median")
     n = rows.shape[-1]
     low, high = rows[..., (n - 1) // 2], rows[..., n // 2]
@@ -95,20 +97,20 @@ def median(a: Value, axis: Axis = None, *, keepdims: bool = False) -> Array:
 @function(np.quantile)
 def quantile(
     a: Value, q: Any, axis: Axis = None, *, method: str = "linear", keepdims: bool = False
-) -> Array:
+) -> TracedArray:
     return _quantile(a, q, 1, axis, method, keepdims, "quantile")
 
 
 @function(np.percentile)
 def percentile(
     a: Value, q: Any, axis: Axis = None, *, method: str = "linear", keepdims: bool = False
-) -> Array:
+) -> TracedArray:
     return _quantile(a, q, 100, axis, method, keepdims, "percentile")
 
 
 def _quantile(
     a: Value, q: Any, whole: int, axis: Axis, method: str, keepdims: bool, what: str
-) -> Array:
+) -> TracedArray:
     """Between its neighbours in order, at place q / whole * (n - 1), linearly."""
     if method != "linear":
         raise TypeError(f"np.{what} of a traced array: only method='linear', got {method!r}")
@@ -136,7 +138,7 @@ def _quantile(
 # ---- products and running values -------------------------------------------------------------
 
 
-def _product_node(a: Value, dtype: DTypeLike | None) -> Array:
+def _product_node(a: Value, dtype: DTypeLike | None) -> TracedArray:
     """The value as a node that can be multiplied: bools and uint8 as int32."""
     node = as_node(a, dtype)
     return node if node.dtype.kind == "f" else as_node(node, INT)
@@ -145,34 +147,34 @@ def _product_node(a: Value, dtype: DTypeLike | None) -> Array:
 @function(np.prod)
 def prod(
     a: Value, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
-) -> Array:
+) -> TracedArray:
     node = _product_node(a, dtype)
     axes = None if axis is None else axis_indices(axis, node.ndim)
     return ops.prod(need().graph, node, axes, keepdims)
 
 
 @function(np.cumprod)
-def cumprod(a: Value, axis: int | None = None, dtype: DTypeLike | None = None) -> Array:
+def cumprod(a: Value, axis: int | None = None, dtype: DTypeLike | None = None) -> TracedArray:
     node, at = flat_or_axis(_product_node(a, dtype), axis)
     return ops.cumprod(need().graph, node, at)
 
 
-def _running_maximum(array: Value, axis: int = 0) -> Array:
+def _running_maximum(array: Value, axis: int = 0) -> TracedArray:
     node = as_node(array)
     if node.dtype == BOOL:
         return as_node(_running_maximum(as_node(node, INT), axis), BOOL)
     return ops.cummax(need().graph, node, axis_index(axis, node.ndim))
 
 
-def _running(running: Callable[..., Array]) -> Callable[..., Array]:
-    def call(array: Value, axis: int = 0, dtype: DTypeLike | None = None) -> Array:
+def _running(running: Callable[..., TracedArray]) -> Callable[..., TracedArray]:
+    def call(array: Value, axis: int = 0, dtype: DTypeLike | None = None) -> TracedArray:
         return running(array, axis, dtype)
 
     return call
 
 
 table.REDUCTIONS[np.multiply] = np.prod
-ACCUMULATIONS: dict[np.ufunc, Callable[..., Array]] = {  # what ufunc.accumulate is
+ACCUMULATIONS: dict[np.ufunc, Callable[..., TracedArray]] = {  # what ufunc.accumulate is
     np.add: _running(table.FUNCTIONS[np.cumsum]),
     np.multiply: _running(cumprod),
     np.maximum: _running_maximum,

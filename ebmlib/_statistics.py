@@ -33,7 +33,7 @@ from ._trace import FLOAT64, Value, as_float, as_node, promote, promote_float
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from ._array import Array
+    from ._array import TracedArray
 
 
 # ---- without NaN -----------------------------------------------------------------------------
@@ -42,19 +42,19 @@ if TYPE_CHECKING:
 @function(np.nansum)
 def nansum(
     a: Value, axis: Axis = None, dtype: DTypeLike | None = None, *, keepdims: bool = False
-) -> Array:
+) -> TracedArray:
     return table.sum(where(isnan(a), 0, a), axis, dtype, keepdims=keepdims)
 
 
 @function(np.nancumsum)
-def nancumsum(a: Value, axis: int | None = None, dtype: DTypeLike | None = None) -> Array:
+def nancumsum(a: Value, axis: int | None = None, dtype: DTypeLike | None = None) -> TracedArray:
     return table.cumsum(where(isnan(a), 0, a), axis, dtype)
 
 
 @function(np.nanmean)
 def nanmean(
     a: Value, axis: Axis = None, dtype: DTypeLike | None = None, *, keepdims: bool = False
-) -> Array:
+) -> TracedArray:
     return table.mean(a, axis, dtype, keepdims=keepdims, where=logical_not(isnan(a)))
 
 
@@ -66,7 +66,7 @@ def nanvar(
     *,
     ddof: float = 0,
     keepdims: bool = False,
-) -> Array:
+) -> TracedArray:
     here = logical_not(isnan(a))
     return table.var(a, axis, dtype, ddof=ddof, keepdims=keepdims, where=here)
 
@@ -74,12 +74,12 @@ def nanvar(
 @function(np.nanstd)
 def nanstd(
     a: Value, axis: Axis = None, dtype: DTypeLike | None = None, **options: Any
-) -> Array:
+) -> TracedArray:
     return UFUNCS[np.sqrt](nanvar(a, axis, dtype, **options))
 
 
-def _nan_extremum(best: Callable[..., Array], worst: float) -> Callable[..., Array]:
-    def call(a: Value, axis: Axis = None, *, keepdims: bool = False) -> Array:
+def _nan_extremum(best: Callable[..., TracedArray], worst: float) -> Callable[..., TracedArray]:
+    def call(a: Value, axis: Axis = None, *, keepdims: bool = False) -> TracedArray:
         node = as_node(a)
         if node.dtype.kind != "f":
             return best(node, axis, keepdims=keepdims)
@@ -95,12 +95,12 @@ function(np.nanmin)(_nan_extremum(table.min, math.inf))
 
 
 @function(np.nanargmax)
-def nanargmax(a: Value, axis: int | None = None, *, keepdims: bool = False) -> Array:
+def nanargmax(a: Value, axis: int | None = None, *, keepdims: bool = False) -> TracedArray:
     return table.argmax(where(isnan(a), -math.inf, as_float(a)), axis, keepdims=keepdims)
 
 
 @function(np.nanargmin)
-def nanargmin(a: Value, axis: int | None = None, *, keepdims: bool = False) -> Array:
+def nanargmin(a: Value, axis: int | None = None, *, keepdims: bool = False) -> TracedArray:
     return table.argmin(where(isnan(a), math.inf, as_float(a)), axis, keepdims=keepdims)
 
 
@@ -110,7 +110,7 @@ def nanargmin(a: Value, axis: int | None = None, *, keepdims: bool = False) -> A
 @function(np.average)
 def average(
     a: Value, axis: Axis = None, weights: Value = None, *, keepdims: bool = False
-) -> Array:
+) -> TracedArray:
     if weights is None:
         return table.mean(a, axis, keepdims=keepdims)
     node, weights = promote_float(a, weights, of_small=FLOAT64)
@@ -128,7 +128,7 @@ def average(
 
 
 @function(np.ptp)
-def ptp(a: Value, axis: Axis = None, *, keepdims: bool = False) -> Array:
+def ptp(a: Value, axis: Axis = None, *, keepdims: bool = False) -> TracedArray:
     high, low = (best(a, axis, keepdims=keepdims) for best in (table.max, table.min))
     return subtract(high, low)
 
@@ -140,7 +140,7 @@ def cov(
     rowvar: bool = True,
     bias: bool = False,
     ddof: int | None = None,
-) -> Array:
+) -> TracedArray:
     rows = _variables(m, rowvar)
     if y is not None:
         rows = shapes.concatenate([rows, _variables(y, rowvar)])
@@ -152,7 +152,7 @@ def cov(
     return shapes.squeeze(divide(contract.matmul(away, shapes.transpose(away)), n))
 
 
-def _variables(m: Value, rowvar: bool) -> Array:
+def _variables(m: Value, rowvar: bool) -> TracedArray:
     """A row for each variable."""
     node = as_float(m, FLOAT64)
     if node.ndim > 2:
@@ -162,7 +162,7 @@ def _variables(m: Value, rowvar: bool) -> Array:
 
 
 @function(np.corrcoef)
-def corrcoef(x: Value, y: Value = None, rowvar: bool = True) -> Array:
+def corrcoef(x: Value, y: Value = None, rowvar: bool = True) -> TracedArray:
     c = cov(x, y, rowvar)
     if c.ndim == 0:
         return divide(c, c)
@@ -175,7 +175,7 @@ def corrcoef(x: Value, y: Value = None, rowvar: bool = True) -> Array:
 
 
 @function(np.trapezoid)
-def trapezoid(y: Value, x: Value = None, dx: Value = 1.0, axis: int = -1) -> Array:
+def trapezoid(y: Value, x: Value = None, dx: Value = 1.0, axis: int = -1) -> TracedArray:
     node = as_float(y, FLOAT64)
     at = axis_index(axis, node.ndim)
     widths = dx
@@ -202,7 +202,7 @@ def gradient(f: Value, *varargs: Value, axis: Axis = None, edge_order: int = 1) 
     return slopes[0] if len(slopes) == 1 else slopes
 
 
-def _slope(node: Array, at: int, spacing: Value) -> Array:
+def _slope(node: TracedArray, at: int, spacing: Value) -> TracedArray:
     """Along one axis: from the three points around each, and from two at the ends."""
     if node.shape[at] < 2:
         raise ValueError(f"np.gradient: got shape {node.shape}, expected 2 along axis {at}")
@@ -222,7 +222,7 @@ def _slope(node: Array, at: int, spacing: Value) -> Array:
 
 
 @function(np.searchsorted)
-def searchsorted(a: Value, v: Value, side: str = "left", sorter: Value = None) -> Array:
+def searchsorted(a: Value, v: Value, side: str = "left", sorter: Value = None) -> TracedArray:
     """The number of elements of a below v, counted: a comparison with each of them."""
     if sorter is not None:
         raise TypeError("np.searchsorted: sorter: got an array, expected None: sort a first")
@@ -232,7 +232,7 @@ def searchsorted(a: Value, v: Value, side: str = "left", sorter: Value = None) -
 
 
 @function(np.digitize)
-def digitize(x: Value, bins: Value, right: bool = False) -> Array:
+def digitize(x: Value, bins: Value, right: bool = False) -> TracedArray:
     """As np.searchsorted; the bins must increase."""
     return searchsorted(bins, x, "left" if right else "right")
 
@@ -240,7 +240,7 @@ def digitize(x: Value, bins: Value, right: bool = False) -> Array:
 @function(np.interp)
 def interp(
     x: Value, xp: Value, fp: Value, left: Value = None, right: Value = None, period: Any = None
-) -> Array:
+) -> TracedArray:
     if period is not None:
         raise TypeError("np.interp: period: got a number, expected None: use x % period")
     x, xp, fp = promote_float(x, xp, fp, of_small=FLOAT64)
@@ -258,7 +258,7 @@ def interp(
 
 
 @function(np.polyval)
-def polyval(p: Value, x: Value) -> Array:
+def polyval(p: Value, x: Value) -> TracedArray:
     """By Horner's rule."""
     coefficients, point = promote(p, x)
     result = shapes.zeros_like(point)
@@ -268,7 +268,7 @@ def polyval(p: Value, x: Value) -> Array:
 
 
 @function(np.vander)
-def vander(x: Value, N: int | None = None, increasing: bool = False) -> Array:
+def vander(x: Value, N: int | None = None, increasing: bool = False) -> TracedArray:
     node = table.positive(x)
     power, columns = shapes.ones_like(node), []
     for _ in range(node.shape[0] if N is None else N):
@@ -280,7 +280,7 @@ def vander(x: Value, N: int | None = None, increasing: bool = False) -> Array:
 @function(np.apply_along_axis)
 def apply_along_axis(
     func1d: Callable[..., Value], axis: int, arr: Value, *args: Any, **kwargs: Any
-) -> Array:
+) -> TracedArray:
     """Each row is traced of its own: a function of the whole array is shorter."""
     rows = shapes.moveaxis(arr, axis, -1)
     outer = rows.shape[:-1]

@@ -20,7 +20,7 @@ from .errors import StateError
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-    from ._array import Array
+    from ._array import TracedArray
 
 Value = Any  # an array, traced or concrete, or a number
 DType = np.dtype[Any]
@@ -54,7 +54,7 @@ class Trace:
     __slots__ = ("constants", "dtype", "graph", "purpose", "root")
     root: Trace
     dtype: DType | None
-    constants: dict[int, tuple[NDArray[Any], Array]]
+    constants: dict[int, tuple[NDArray[Any], TracedArray]]
 
     def __init__(
         self, graph: Graph, parent: Trace | None = None, dtype: DType | None = None
@@ -77,7 +77,7 @@ class Trace:
         root.purpose += 1
         return root.purpose - 1
 
-    def capture(self, array: NDArray[Any]) -> Array:
+    def capture(self, array: NDArray[Any]) -> TracedArray:
         """The node of a concrete array; the same array gives the same node."""
         constants = self.root.constants
         known = constants.get(id(array))
@@ -167,11 +167,11 @@ def _kind(trace: Trace, value: Value) -> tuple[Value, Kind]:
     return array, trace.dtype if trace.dtype is not None and dtype.kind == "f" else dtype
 
 
-def _node(trace: Trace, value: Value, kind: Kind, dtype: DType) -> Array:
+def _node(trace: Trace, value: Value, kind: Kind, dtype: DType) -> TracedArray:
     """The value as a node of this dtype."""
     graph = trace.graph
     if isinstance(value, Node):
-        return cast("Array", value) if kind == dtype else ops.cast(graph, value, dtype)
+        return cast("TracedArray", value) if kind == dtype else ops.cast(graph, value, dtype)
     if isinstance(value, np.ndarray) and value.ndim:
         node = trace.capture(value)
         return node if kind == dtype else ops.cast(graph, node, dtype)
@@ -189,10 +189,10 @@ def _checked_int(value: Value, dtype: DType) -> int:
     return int(value)
 
 
-def as_node(value: Value, dtype: DTypeLike | None = None) -> Array:
+def as_node(value: Value, dtype: DTypeLike | None = None) -> TracedArray:
     """The value as a node of the current trace; of ``dtype`` if that is given."""
     if isinstance(value, Node) and dtype is None:
-        return cast("Array", value)
+        return cast("TracedArray", value)
     trace = need()
     value, kind = _kind(trace, value)
     if dtype is not None:
@@ -201,7 +201,7 @@ def as_node(value: Value, dtype: DTypeLike | None = None) -> Array:
     return node.as_weak() if kind is int or kind is float else node
 
 
-def as_float(value: Value, of_small: DType = FLOAT32) -> Array:
+def as_float(value: Value, of_small: DType = FLOAT32) -> TracedArray:
     """The value as a node of a float dtype: see to_float."""
     trace = need()
     value, kind = _kind(trace, value)
@@ -209,7 +209,7 @@ def as_float(value: Value, of_small: DType = FLOAT32) -> Array:
     return _node(trace, value, kind, dtype)
 
 
-def promote(*values: Value) -> list[Array]:
+def promote(*values: Value) -> list[TracedArray]:
     """The values as nodes of their common dtype."""
     trace = need()
     pairs = [_kind(trace, value) for value in values]
@@ -217,7 +217,7 @@ def promote(*values: Value) -> list[Array]:
     return [_node(trace, value, kind, dtype) for value, kind in pairs]
 
 
-def promote_float(*values: Value, of_small: DType = FLOAT32) -> list[Array]:
+def promote_float(*values: Value, of_small: DType = FLOAT32) -> list[TracedArray]:
     """The values as nodes of their common float dtype: see to_float."""
     trace = need()
     pairs = [_kind(trace, value) for value in values]
@@ -226,7 +226,7 @@ def promote_float(*values: Value, of_small: DType = FLOAT32) -> list[Array]:
     return [_node(trace, value, kind, dtype) for value, kind in pairs]
 
 
-def as_index(value: Value, what: str = "index") -> Array:
+def as_index(value: Value, what: str = "index") -> TracedArray:
     """The value, of integers or bools, as a node of int32."""
     node = as_node(value)
     if node.dtype.kind == "f":
@@ -234,7 +234,7 @@ def as_index(value: Value, what: str = "index") -> Array:
     return as_node(node, INT)
 
 
-def as_bool(value: Value) -> Array:
+def as_bool(value: Value) -> TracedArray:
     """The value as a node of bools: whether it is not zero."""
     return as_node(value, BOOL)
 
@@ -244,7 +244,7 @@ def as_bool(value: Value) -> Array:
 
 def call_in(
     graph: Graph, dtype: DType, function: Callable[..., Value], nodes: Sequence[Node]
-) -> Array:
+) -> TracedArray:
     """function(*nodes), written into a graph that C is building; the result is a node of it.
 
     Networks have a `_core.Scope` before the nodes.

@@ -41,7 +41,7 @@ from ._trace import INT, as_float, as_index, as_node, need, promote, promote_flo
 from .errors import ShapeError
 
 if TYPE_CHECKING:
-    from ._array import Array
+    from ._array import TracedArray
 
 Axis = int | tuple[int, ...] | None
 
@@ -292,7 +292,7 @@ def glu(x: Any, axis: int = -1) -> Any:
 # ---- softmax and its kin ---------------------------------------------------------------------
 
 
-def _axes(axis: Axis, node: Array) -> tuple[int, ...] | None:
+def _axes(axis: Axis, node: TracedArray) -> tuple[int, ...] | None:
     return None if axis is None else axis_indices(axis, node.ndim)
 
 
@@ -499,7 +499,7 @@ def _padding(value: Any) -> tuple[int, int, int, int]:
 
 
 def _geometry(
-    x: Array, weight: Array, stride: Any, padding: Any, dilation: Any, groups: int
+    x: TracedArray, weight: TracedArray, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> tuple[int, ...]:
     """The nine ints of a convolution: stride, top, bottom, left, right, dilation, groups."""
     if x.ndim != 4 or weight.ndim != 4:

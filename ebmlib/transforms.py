@@ -21,7 +21,7 @@ from ._trace import Trace, as_node, current, need
 from .errors import ShapeError
 
 if TYPE_CHECKING:
-    from ._array import Array
+    from ._array import TracedArray
     from ._core import Graph
 
 Function = Callable[..., Any]
@@ -151,7 +151,7 @@ def _static_key(fixed: dict[int, Any]) -> tuple[Any, ...]:
 # ---- variables of a derivative ---------------------------------------------------------------
 
 
-def _marked(tree: Tree, what: str) -> tuple[Tree, list[Array], Any]:
+def _marked(tree: Tree, what: str) -> tuple[Tree, list[TracedArray], Any]:
     """(tree of fresh variables, the variables, structure) with the values of ``tree``."""
     leaves, structure = _tree.flatten(tree)
     graph = need().graph
@@ -169,7 +169,7 @@ def _marked(tree: Tree, what: str) -> tuple[Tree, list[Array], Any]:
     return _tree.unflatten(structure, marks), marks, structure
 
 
-def _float_results(tree: Tree, what: str) -> tuple[list[Array], Any]:
+def _float_results(tree: Tree, what: str) -> tuple[list[TracedArray], Any]:
     """(nodes, structure) of results that are to be differentiated."""
     leaves, structure = _tree.flatten(tree)
     nodes = [_node(leaf, f"{what}: result") for leaf in leaves]
@@ -183,7 +183,7 @@ def _float_results(tree: Tree, what: str) -> tuple[list[Array], Any]:
     return nodes, structure
 
 
-def _like(structure: Any, nodes: list[Array], tree: Tree, what: str) -> list[Array]:
+def _like(structure: Any, nodes: list[TracedArray], tree: Tree, what: str) -> list[TracedArray]:
     """The leaves of a tree as nodes with the shapes and dtypes of ``nodes``."""
     leaves = _tree.flatten_like(structure, tree, what)
     made = []
@@ -535,7 +535,7 @@ def repeat(
 _LEAVING = "repeat: the carry that leaves a step"
 
 
-def _node(leaf: Any, what: str) -> Array:
+def _node(leaf: Any, what: str) -> TracedArray:
     try:
         return as_node(leaf)
     except WRONG as error:
@@ -586,7 +586,7 @@ def _carry_leaves(structure: Any, new: Tree) -> list[Any]:
     return _tree.flatten_like(structure, new, _LEAVING)
 
 
-def _carry_dtype(entered: Array, left: Array) -> Any:
+def _carry_dtype(entered: TracedArray, left: TracedArray) -> Any:
     """A carry that began as a Python number takes the dtype that leaves a step."""
     return left.dtype if entered.weak and not left.weak else entered.dtype
 
@@ -594,8 +594,8 @@ def _carry_dtype(entered: Array, left: Array) -> Any:
 def _close_repeat(
     inner: Graph,
     structure: Any,
-    nodes: list[Array],
-    leaving: list[Array],
+    nodes: list[TracedArray],
+    leaving: list[TracedArray],
     out: Tree,
     stack: bool,
     reverse: bool,

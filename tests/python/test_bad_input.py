@@ -60,7 +60,7 @@ OTHER_WORDS = (
     r".*\(\) (takes|got an unexpected|missing|got multiple)|.* takes no arguments",
     r"Expected 2D array|Found array|Input X|X has|Complex data|Invalid parameter|This \w+ inst",
     r"(np\.[\w.]+ cannot be traced|must specify the einstein|iteration over|len\(\) of)",
-    r"index -?\d+ is out of bounds|unhashable type|cannot create 'Array'",
+    r"index -?\d+ is out of bounds|unhashable type|cannot create 'TracedArray'",
     r"'(in the \w+|lost)'|division by zero|\[Errno",
 )
 HOUSE = r"[\"'\w/.\[\]<>() -][^:]{0,160}: \S"
@@ -152,14 +152,14 @@ def public_callables():
 
 def test_every_public_function_has_a_case():
     covered = {case.name for case in CASES} | set(UNCHECKED)
-    public = set(public_callables()) - {f"Array.{name}" for name in NUMPY_METHODS}
+    public = set(public_callables()) - {f"TracedArray.{name}" for name in NUMPY_METHODS}
     assert sorted(public - covered) == []
     assert sorted(set(UNCHECKED) - public) == []
 
 
 NUMPY_METHODS = sorted(
     name
-    for name, value in vars(ebm.Array).items()
+    for name, value in vars(ebm.TracedArray).items()
     if callable(value)
     and hasattr(np.ndarray, name)
     and name in ebm.supported_functions()

@@ -33,7 +33,7 @@ def test_nodes_know_what_they_are():
     graph = Graph()
     x = graph.input("x", np.float32, (2, 3), False)
     y = ops.exp(graph, x)
-    assert isinstance(y, ebm.Array)
+    assert isinstance(y, ebm.TracedArray)
     assert (y.dtype, y.shape, y.ndim, y.size, y.op) == (
         np.dtype("float32"),
         (2, 3),
@@ -47,7 +47,7 @@ def test_nodes_know_what_they_are():
     assert y.as_weak().weak
     assert graph.parent is None
     assert graph.count == 2
-    assert repr(y) == "Array(float32, (2, 3))"
+    assert repr(y) == "TracedArray(float32, (2, 3))"
     graph.verify()
 
 
@@ -230,7 +230,7 @@ def test_references_are_balanced():
     plan = Plan(graph, [y])
     value, longer = np.ones(3), np.ones(4)
     dtype, shape = np.dtype("f8"), (3,)
-    objects = (graph, x, y, plan, value, dtype, shape, None, _core, Graph, ebm.Array)
+    objects = (graph, x, y, plan, value, dtype, shape, None, _core, Graph, ebm.TracedArray)
     calls = [
         lambda: ops.add(graph, x, y),
         lambda: ops.concat(graph, [x, y], 0),
@@ -390,7 +390,7 @@ def test_energy_that_raises_and_energy_that_leaks():
             _ = node.shape
         with pytest.raises(errors.StateError, match="escaped"):
             ebm.jit(lambda x, node=node: x + node)(1.0)
-        assert repr(node) == "Array(escaped)"
+        assert repr(node) == "TracedArray(escaped)"
     with pytest.raises(errors.ShapeError):
         testing.energy_text(lambda x: x @ x, "f8", True)
     with pytest.raises(TypeError, match="must be callable"):

@@ -86,7 +86,7 @@ def function_network():
 
 
 EXAMPLES = {
-    ebm.Array: [],  # see below
+    ebm.TracedArray: [],  # see below
     networks.BoundNetwork: [
         lambda: networks.MLP((3,)).bind(2, random_state=0),
         lambda: function_network().bind(2, random_state=0),
@@ -224,7 +224,7 @@ def test_laws_draw_the_same_points():
 
 def test_traced_arrays_are_copied_but_not_pickled():
     def function(x):
-        with pytest.raises(TypeError, match="cannot pickle 'Array' object"):
+        with pytest.raises(TypeError, match="cannot pickle 'TracedArray' object"):
             pickle.dumps(x)
         return copy.copy(x) + copy.deepcopy(x)
 

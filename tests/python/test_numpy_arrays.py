@@ -221,7 +221,7 @@ def test_derivatives_of_at(index, method):
     v, weight = rng.uniform(0.5, 2.0, A[index].shape), rng.standard_normal(A.shape)
 
     def f(x, v):
-        if isinstance(x, ebm.Array):
+        if isinstance(x, ebm.TracedArray):
             y = getattr(x.at[index], method)(np.sin(v))
         else:
             y = written(x, index, np.sin(v), WRITES[method])

@@ -89,13 +89,13 @@ def test_cures_name_what_works(text):
     for name in re.findall(r"ebm\.functional\.([a-z_]+)", text):
         assert name in ebm.functional.__all__
     for name in re.findall(r"\bx\.([a-z_]+)", text):
-        assert name in ("dtype", "at") or hasattr(ebm.Array, name), name
+        assert name in ("dtype", "at") or hasattr(ebm.TracedArray, name), name
 
 
 @pytest.mark.parametrize("name", _missing.METHODS)
 def test_methods_that_are_missing(name):
     assert hasattr(np.ndarray, name)
-    assert not hasattr(ebm.Array, name)
+    assert not hasattr(ebm.TracedArray, name)
 
 
 def test_scipy_says_what_to_use():

@@ -401,7 +401,7 @@ CASES = [
         ),
     ),
     *cases(
-        "Array.astype",
+        "TracedArray.astype",
         lambda: on(lambda x: x.astype("float32"), X),
         (
             lambda: on(lambda x: x.astype("complex64"), X),
@@ -423,7 +423,7 @@ CASES = [
         ),
     ),
     *cases(
-        "Array.reshape",
+        "TracedArray.reshape",
         lambda: on(lambda x: x.reshape(4, 3), X),
         (
             lambda: on(lambda x: x.reshape(), X),
@@ -437,7 +437,7 @@ CASES = [
         ),
     ),
     *cases(
-        "Array.transpose",
+        "TracedArray.transpose",
         lambda: on(lambda x: x.T, X),
         (
             lambda: on(lambda x: x.transpose(1, 1), X),
@@ -446,7 +446,7 @@ CASES = [
         ),
     ),
     *cases(
-        "Array.item",
+        "TracedArray.item",
         lambda: on(lambda x: x[0], X),
         (
             lambda: on(lambda x: x.item(), X),
@@ -460,7 +460,7 @@ CASES = [
         ),
     ),
     *cases(
-        "Array.tolist",
+        "TracedArray.tolist",
         lambda: on(lambda x: x[0], X),
         (
             lambda: on(lambda x: x.tolist(), X),
@@ -474,7 +474,7 @@ CASES = [
         ),
     ),
     *cases(
-        "Array.sort",
+        "TracedArray.sort",
         lambda: on(lambda x: np.sort(x), X),
         (
             lambda: on(lambda x: x.sort(), X),
@@ -486,7 +486,7 @@ CASES = [
         ),
     ),
     *cases(
-        "Array.conj",
+        "TracedArray.conj",
         lambda: on(lambda x: x.conj(), X),
         (
             lambda: on(lambda x: x.conj(1), X),
@@ -498,7 +498,7 @@ CASES = [
         ),
     ),
     *cases(
-        "Array.flatten",
+        "TracedArray.flatten",
         lambda: on(lambda x: x.flatten(), X),
         (
             lambda: on(lambda x: x.flatten("F"), X),
@@ -510,19 +510,19 @@ CASES = [
         ),
     ),
     *cases(
-        "Array.copy",
+        "TracedArray.copy",
         lambda: on(lambda x: x.copy(), X),
         (
             lambda: on(lambda x: x.copy("K", 1), X),
             TypeError,
             (
-                r"Array\.copy\(\) takes from 1 to 2 positional arguments but 3 "
+                r"TracedArray\.copy\(\) takes from 1 to 2 positional arguments but 3 "
                 "were given"
             ),
         ),
     ),
     *cases(
-        "Array.__getitem__",
+        "TracedArray.__getitem__",
         lambda: on(lambda x: x[0, 1:], X),
         (
             lambda: on(lambda x: x[5], X),
@@ -601,7 +601,7 @@ CASES = [
         ),
     ),
     *cases(
-        "Array.__setitem__",
+        "TracedArray.__setitem__",
         lambda: on(lambda x: x + 1, X),
         (
             lambda: on(lambda x: x.__setitem__(0, 1.0), X),
@@ -614,7 +614,7 @@ CASES = [
         ),
     ),
     *cases(
-        "Array.__bool__",
+        "TracedArray.__bool__",
         lambda: on(lambda x: x > 0, X),
         (
             lambda: on(lambda x: bool(x), X),
@@ -648,7 +648,7 @@ CASES = [
         ),
     ),
     *cases(
-        "Array.__float__",
+        "TracedArray.__float__",
         lambda: on(lambda x: x[0, 0], X),
         (
             lambda: on(lambda x: float(x[0, 0]), X),
@@ -672,7 +672,7 @@ CASES = [
         ),
     ),
     *cases(
-        "Array.__int__",
+        "TracedArray.__int__",
         lambda: on(lambda x: x[0, 0], X),
         (
             lambda: on(lambda x: int(x[0, 0]), X),
@@ -696,7 +696,7 @@ CASES = [
         ),
     ),
     *cases(
-        "Array.__array__",
+        "TracedArray.__array__",
         lambda: on(lambda x: np.stack([x, x]), X),
         (
             lambda: on(lambda x: np.asarray(x), X),
@@ -722,12 +722,12 @@ CASES = [
         ),
     ),
     *cases(
-        "Array.__len__",
+        "TracedArray.__len__",
         lambda: on(lambda x: x * len(x), X),
         (lambda: on(lambda x: len(x[0, 0]), X), TypeError, r"len\(\) of an array without axes"),
     ),
     *cases(
-        "Array.__iter__",
+        "TracedArray.__iter__",
         lambda: on(lambda x: sum(x), X),
         (
             lambda: on(lambda x: sum(x[0, 0]), X),
@@ -736,7 +736,7 @@ CASES = [
         ),
     ),
     *cases(
-        "Array.__iadd__",
+        "TracedArray.__iadd__",
         lambda: on(lambda x: x + 1, X),
         (
             lambda: on(lambda x: np.ones((3, 4)).__iadd__(x), X),
@@ -749,12 +749,12 @@ CASES = [
         ),
     ),
     *cases(
-        "Array.__hash__",
+        "TracedArray.__hash__",
         lambda: on(lambda x: x + 1, X),
-        (lambda: on(lambda x: {x: 1}, X), TypeError, "unhashable type: 'Array'"),
+        (lambda: on(lambda x: {x: 1}, X), TypeError, "unhashable type: 'TracedArray'"),
     ),
     *cases(
-        "Array.mT",
+        "TracedArray.mT",
         lambda: on(lambda x: x.mT, X),
         (
             lambda: on(lambda x: x[0].mT, X),

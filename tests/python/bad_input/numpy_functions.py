@@ -265,7 +265,7 @@ CASES = [
             lambda: on(lambda x: x.sum(axis=x), X),
             TypeError,
             (
-                r"np\.sum: axis: got Array\(float64, \(3, 4\)\), expected an "
+                r"np\.sum: axis: got TracedArray\(float64, \(3, 4\)\), expected an "
                 "int or a tuple of ints"
             ),
         ),

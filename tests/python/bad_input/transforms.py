@@ -565,7 +565,7 @@ CASES = [
             lambda: ebm.jit(lambda n: ebm.repeat(lambda i, c: c, n, X))(3),
             TypeError,
             (
-                "repeat: n: got Array, expected an int; an argument of a "
+                "repeat: n: got TracedArray, expected an int; an argument of a "
                 "jitted function is one if static_argnums names it"
             ),
         ),
@@ -762,9 +762,9 @@ CASES = [
         ),
     ),
     *cases(
-        "Array",
+        "TracedArray",
         lambda: ebm.jit(lambda x: x + 1)(X),
-        (lambda: ebm.Array(), TypeError, "cannot create 'Array' instances"),
-        (lambda: ebm.Array(X), TypeError, "cannot create 'Array' instances"),
+        (lambda: ebm.TracedArray(), TypeError, "cannot create 'TracedArray' instances"),
+        (lambda: ebm.TracedArray(X), TypeError, "cannot create 'TracedArray' instances"),
     ),
 ]

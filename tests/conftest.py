@@ -15,6 +15,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# The device of whatever names none: `cuda-host` runs the CUDA kernels on the host.
+if os.environ.get("EBMLIB_TEST_DEVICE"):
+    from ebmlib import _core
+
+    _core.set_device(os.environ["EBMLIB_TEST_DEVICE"])
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Random numbers, the same in every run."""

@@ -272,6 +272,7 @@ const ebm_device *ebm_device_cpu(void)
         .free = cpu_free,
         .to_device = cpu_copy,
         .to_host = cpu_copy,
+        .copy = cpu_copy,
         .scratch = cpu_scratch,
         .packed = cpu_packed,
         .run = cpu_run,

@@ -7,6 +7,7 @@
 #define EBM_CPU_ELEMENTWISE_LOOPS_H
 
 #include "cpu/simd.h"
+#include "formulas/elementwise.h"
 #include "graph/graph.h"
 
 /* Elements that every loop can take at a time. */
@@ -146,34 +147,24 @@ FORMULA_I32_2(less_equal,  a <= b)
                                                   ebm__load_##t(c)));                    \
     }
 
-/* Ops by the types they take. */
-#define FLOAT_OPS_1(X, t)                                                                      \
-    X(exp, t) X(log, t) X(sqrt, t) X(sin, t) X(cos, t) X(tanh, t) X(sigmoid, t) X(softplus, t) \
-    X(erf, t) X(log1p, t) X(expm1, t) X(recip, t) X(floor, t) X(ceil, t) X(round, t)
-#define FLOAT_OPS_2(X, t) X(div, t) X(pow, t) X(atan2, t)
-#define NUMBER_OPS_1(X, t) X(neg, t) X(abs, t) X(square, t) X(sign, t)
-#define NUMBER_OPS_2(X, t) X(add, t) X(sub, t) X(mul, t) X(maximum, t) X(minimum, t)
-#define NUMBER_TESTS_2(X, t) X(equal, t) X(less, t) X(less_equal, t)
-#define TRUTH_OPS_2(X, t) X(logical_and, t) X(logical_or, t) X(logical_xor, t)
-
-FLOAT_OPS_1(LOOP_1, f32)
-FLOAT_OPS_1(LOOP_1, f64)
-FLOAT_OPS_2(LOOP_2, f32)
-FLOAT_OPS_2(LOOP_2, f64)
-NUMBER_OPS_1(LOOP_1, f32)
-NUMBER_OPS_1(LOOP_1, f64)
-NUMBER_OPS_1(LOOP_1, i32)
-NUMBER_OPS_2(LOOP_2, f32)
-NUMBER_OPS_2(LOOP_2, f64)
-NUMBER_OPS_2(LOOP_2, i32)
-NUMBER_TESTS_2(TEST_2, f32)
-NUMBER_TESTS_2(TEST_2, f64)
-NUMBER_TESTS_2(TEST_2, i32)
+EBM_FLOAT_OPS_1(LOOP_1, f32)
+EBM_FLOAT_OPS_1(LOOP_1, f64)
+EBM_FLOAT_OPS_2(LOOP_2, f32)
+EBM_FLOAT_OPS_2(LOOP_2, f64)
+EBM_NUMBER_OPS_1(LOOP_1, f32)
+EBM_NUMBER_OPS_1(LOOP_1, f64)
+EBM_NUMBER_OPS_1(LOOP_1, i32)
+EBM_NUMBER_OPS_2(LOOP_2, f32)
+EBM_NUMBER_OPS_2(LOOP_2, f64)
+EBM_NUMBER_OPS_2(LOOP_2, i32)
+EBM_NUMBER_TESTS_2(TEST_2, f32)
+EBM_NUMBER_TESTS_2(TEST_2, f64)
+EBM_NUMBER_TESTS_2(TEST_2, i32)
 TEST_2(equal, u8)
 TEST_1(isfinite, f32)
 TEST_1(isfinite, f64)
 LOOP_1(logical_not, u8)
-TRUTH_OPS_2(LOOP_2, u8)
+EBM_TRUTH_OPS_2(LOOP_2, u8)
 LOOP_2(bit_and, i32)
 LOOP_SELECT(f32)
 LOOP_SELECT(f64)
@@ -315,11 +306,11 @@ typedef struct op_row {
 #define ROW_TRUTH_2(id, unused) ROW(id, 2, true, [EBM_BOOL] = id##_u8)
 
 static const op_row table[EBM_OP_COUNT] = {
-    FLOAT_OPS_1(ROW_FLOAT_1, 0)
-    FLOAT_OPS_2(ROW_FLOAT_2, 0)
-    NUMBER_OPS_1(ROW_NUMBER_1, 0)
-    NUMBER_OPS_2(ROW_NUMBER_2, 0)
-    TRUTH_OPS_2(ROW_TRUTH_2, 0)
+    EBM_FLOAT_OPS_1(ROW_FLOAT_1, 0)
+    EBM_FLOAT_OPS_2(ROW_FLOAT_2, 0)
+    EBM_NUMBER_OPS_1(ROW_NUMBER_1, 0)
+    EBM_NUMBER_OPS_2(ROW_NUMBER_2, 0)
+    EBM_TRUTH_OPS_2(ROW_TRUTH_2, 0)
     ROW(equal,       2, true,  NUMBERS(equal), BYTES(equal))
     ROW(less,        2, true,  NUMBERS(less))
     ROW(less_equal,  2, true,  NUMBERS(less_equal))

@@ -40,6 +40,15 @@ typedef struct ebm_instr {
 
 enum { EBM_REGION_MAX_REG = 64, EBM_REGION_MAX_OUT = 16 };
 
+/* Random numbers that a region draws itself, one for each element of its space, in the order that
+ * its outputs have; formulas/philox.h.  The input is the key. */
+typedef struct ebm_draw {
+    int32_t op; /* EBM_OP_normal, uniform, bits, randint; 0: no draw, the input is read */
+    uint32_t purpose;
+    int64_t row;   /* elements of a row, by which the key's third word counts; 0: it has none */
+    int64_t range; /* of randint */
+} ebm_draw;
+
 /* An elementwise region: a straight-line program that runs for every element of one index space.
  * Inputs are read through views with strides over that space; outputs are contiguous. */
 typedef struct ebm_region {
@@ -47,19 +56,26 @@ typedef struct ebm_region {
     uint8_t reg_dtype[EBM_REGION_MAX_REG];
     double constant[EBM_REGION_MAX_REG]; /* value of register n_in + k; exact for every dtype */
     uint8_t out_reg[EBM_REGION_MAX_OUT]; /* output k is this register */
+    const ebm_draw *draw; /* of each input; NULL: there are none (but on devices that ask) */
     const ebm_instr *instr;
 } ebm_region;
+
+/* Regions with one program are one kernel, EBM_OP_REGIONS, on devices that ask for it.  Part k, over
+ * a space of its own, has inputs k n_in .. (k + 1) n_in - 1 of the kernel and outputs likewise.  An
+ * input is contiguous, or one number for the whole space (strides 0); nothing is drawn.  Parts run in
+ * any order: what one writes no other touches. */
+enum { EBM_REGIONS_MAX_PARTS = 64, EBM_REGIONS_MAX_VIEWS = 1024, EBM_REGIONS_MAX_IN = 32 };
 
 /* Everything a kernel gets.  Unless the op says otherwise, views are contiguous, inputs and outputs
  * do not overlap, and `scratch` is 64-byte aligned with the size the device asked for. */
 typedef struct ebm_kernel_args {
-    int32_t op; /* ebm_op; EBM_OP_REGION for an elementwise region */
+    int32_t op; /* ebm_op; EBM_OP_REGION, EBM_OP_REGIONS for elementwise regions */
     int32_t n_in, n_out;
     const ebm_view *in;
     const ebm_view *out;
     const int64_t *attr; /* as laid out in graph/ops.def */
     int32_t n_attr;
-    const ebm_region *region; /* EBM_OP_REGION only */
+    const ebm_region *region; /* of regions only */
     void *scratch;
 } ebm_kernel_args;
 

@@ -23,11 +23,13 @@ static const ebm_op_info op_table[EBM_OP_COUNT] = {
 };
 
 static const ebm_op_info region_info = {"region", EBM_KIND_NON, EBM_FAMILY_ELEMENTWISE, -1};
+static const ebm_op_info regions_info = {"regions", EBM_KIND_NON, EBM_FAMILY_ELEMENTWISE, -1};
 static const ebm_op_info pack_info = {"pack", EBM_KIND_NON, EBM_FAMILY_MATMUL, 1};
 
 const ebm_op_info *ebm_op_get(ebm_op op)
 {
     if (op < EBM_OP_COUNT) return &op_table[op];
+    if (op == EBM_OP_REGIONS) return &regions_info;
     return op == EBM_OP_PACK ? &pack_info : &region_info;
 }
 

@@ -31,7 +31,8 @@ typedef enum ebm_op {
 #include "graph/ops.def"
     EBM_OP_COUNT,
     EBM_OP_REGION = EBM_OP_COUNT, /* a fused elementwise region: plans and devices only */
-    EBM_OP_PACK /* the right operand of a product laid out for its kernel: likewise */
+    EBM_OP_REGIONS, /* several regions with one program, beside one another: likewise */
+    EBM_OP_PACK     /* the right operand of a product laid out for its kernel: likewise */
 } ebm_op;
 
 typedef enum ebm_op_kind {

@@ -120,28 +120,39 @@ static ebm_status add_node_kernel(ebm__block *b, const ebm_node *node, const ebm
     return add_kernel(b, &args, in, out);
 }
 
-/* Drops axes of size 1 and joins neighbours that every view walks through in one. */
-static void join_axes(ebm__operand *operand, int32_t n)
+/* Operand i of a region is walked through, and no key. */
+static bool is_walked(const ebm_region *region, int32_t i)
 {
-    int32_t rank = operand[0].view.rank, kept = 0;
-    for (int32_t axis = 0; axis < rank; axis++) {
-        int64_t size = operand[0].view.shape[axis];
+    return !region->draw || i >= region->n_in || region->draw[i].op == 0;
+}
+
+/* Drops axes of size 1 and joins neighbours that every view walks through in one. */
+static void join_axes(const ebm_region *region, ebm__operand *operand)
+{
+    int32_t n = region->n_in + region->n_out, kept = 0;
+    const ebm_view space = operand[n - 1].view;
+    for (int32_t axis = 0; axis < space.rank; axis++) {
+        int64_t size = space.shape[axis];
         if (size == 1) continue;
         bool joins = kept > 0;
         for (int32_t i = 0; i < n && joins; i++)
-            joins = operand[i].view.stride[kept - 1] == operand[i].view.stride[axis] * size;
+            joins = !is_walked(region, i) ||
+                    operand[i].view.stride[kept - 1] == operand[i].view.stride[axis] * size;
         if (!joins) kept++;
         for (int32_t i = 0; i < n; i++) {
+            if (!is_walked(region, i)) continue;
             ebm_view *view = &operand[i].view;
             view->shape[kept - 1] = joins ? view->shape[kept - 1] * size : size;
             view->stride[kept - 1] = view->stride[axis];
         }
     }
-    for (int32_t i = 0; i < n; i++) operand[i].view.rank = kept;
+    for (int32_t i = 0; i < n; i++)
+        if (is_walked(region, i)) operand[i].view.rank = kept;
 }
 
-static ebm_status add_region(ebm__block *b, const ebm_region *region, const ebm_instr *instr,
-                             ebm__operand *operand)
+/* A region with its program, in the plan. */
+static ebm_status keep_region(ebm__block *b, const ebm_region **out, const ebm_region *region,
+                              const ebm_instr *instr)
 {
     ebm_region *keep = ebm__pool_alloc(b->c->keep, 1, sizeof *keep);
     ebm_instr *code = ebm__pool_alloc(b->c->keep, region->n_instr, sizeof *code);
@@ -149,11 +160,21 @@ static ebm_status add_region(ebm__block *b, const ebm_region *region, const ebm_
     *keep = *region;
     keep->instr = code;
     if (region->n_instr) memcpy(code, instr, (size_t)region->n_instr * sizeof *code);
-    if (b->c->fuse) join_axes(operand, region->n_in + region->n_out);
-    ebm_kernel_args args = {.op = EBM_OP_REGION,
-                            .n_in = region->n_in,
-                            .n_out = region->n_out,
-                            .region = keep};
+    if (region->draw) {
+        ebm_draw *draw = ebm__pool_alloc(b->c->keep, region->n_in, sizeof *draw);
+        if (!draw) return EBM_NOMEM;
+        keep->draw = memcpy(draw, region->draw, (size_t)region->n_in * sizeof *draw);
+    }
+    *out = keep;
+    return EBM_OK;
+}
+
+static ebm_status add_region(ebm__block *b, const ebm_region *region, const ebm_instr *instr,
+                             ebm__operand *operand)
+{
+    ebm_kernel_args args = {.op = EBM_OP_REGION, .n_in = region->n_in, .n_out = region->n_out};
+    EBM_TRY(keep_region(b, &args.region, region, instr));
+    if (b->c->fuse) join_axes(region, operand);
     return add_kernel(b, &args, operand, operand + region->n_in);
 }
 
@@ -261,15 +282,28 @@ static ebm_status emit_kernel(ebm__block *b, const ebm__vertex *v)
     return add_node_kernel(b, &node, in, &out);
 }
 
+/* The store is read by no other part of the kernel that the region is a part of. */
+static bool is_read_here(ebm__block *b, const ebm__region_draft *d, const ebm__store *store)
+{
+    int32_t cluster = b->sequence[b->position];
+    for (int32_t i = 0; i < store->n_reader; i++) {
+        int32_t reader = b->reader[store->first_reader + i];
+        if (ebm__block_cluster(b, reader) == cluster && ebm__region_member(d, reader) < 0)
+            return false;
+    }
+    return true;
+}
+
 /* Input i of the region gives its buffer to output `store`. */
-static bool takes_input(const ebm__block *b, const ebm__region_draft *d, int32_t i,
+static bool takes_input(ebm__block *b, const ebm__region_draft *d, int32_t i,
                         const ebm__store *store)
 {
     const ebm__store *in = &b->store[d->in[i].store];
-    if (!dies(b, in)) return false;
+    if (!dies(b, in) || !is_read_here(b, d, in)) return false;
     if (ebm_dtype_size(in->dtype) != ebm_dtype_size(store->dtype)) return false;
     for (int32_t k = 0; k < d->region.n_in; k++) {
         if (d->in[k].store != d->in[i].store) continue;
+        if (d->in[k].draw) return false;
         ebm__value value = ebm__read_value(b, &d->in[k]);
         if (!ebm__value_is_whole(b, d->in[k].ref, &value)) return false;
     }
@@ -289,11 +323,11 @@ static ebm_status place_region_output(ebm__block *b, const ebm__region_draft *d,
     return place_store(b, store);
 }
 
-static ebm_status emit_region(ebm__block *b, int32_t cluster)
+/* The region of a cluster, in b->draft, and its operands, whose outputs get their places. */
+static ebm_status draft_region(ebm__block *b, int32_t cluster, ebm__operand *operand)
 {
     ebm__region_draft *d = b->draft;
     EBM_CHECK(ebm__region_assemble(b, d, cluster, cluster));
-    ebm__operand operand[EBM__REGION_INPUTS + EBM_REGION_MAX_OUT];
     bool taken[EBM__REGION_INPUTS] = {false};
     ebm_shape shape = ebm_ref_shape(b->graph, b->vertex[cluster].ref);
     for (int32_t i = 0; i < d->region.n_in; i++) {
@@ -307,6 +341,37 @@ static ebm_status emit_region(ebm__block *b, int32_t cluster)
                                                                          &shape),
                                                      .place = store->place};
     }
+    return EBM_OK;
+}
+
+/* A cluster of several parts is one kernel. */
+static ebm_status emit_regions(ebm__block *b, int32_t cluster)
+{
+    const ebm_region *region = &b->draft->region;
+    ebm__operand operand[EBM__REGION_INPUTS + EBM_REGION_MAX_OUT];
+    ebm__operand *in = ebm__pool_alloc(&b->c->temp, EBM_REGIONS_MAX_VIEWS, sizeof *in);
+    ebm__operand *out = ebm__pool_alloc(&b->c->temp, EBM_REGIONS_MAX_VIEWS, sizeof *out);
+    if (!in || !out) return EBM_NOMEM;
+    ebm_kernel_args args = {.op = EBM_OP_REGIONS};
+    for (int32_t part = cluster; part >= 0; part = b->vertex[part].next_part) {
+        EBM_TRY(draft_region(b, part, operand));
+        join_axes(region, operand);
+        memcpy(in + args.n_in, operand, (size_t)region->n_in * sizeof *operand);
+        memcpy(out + args.n_out, operand + region->n_in, (size_t)region->n_out * sizeof *operand);
+        args.n_in += region->n_in;
+        args.n_out += region->n_out;
+    }
+    EBM_TRY(keep_region(b, &args.region, region, b->draft->instr));
+    return add_kernel(b, &args, in, out);
+}
+
+static ebm_status emit_region(ebm__block *b, int32_t cluster)
+{
+    ebm__region_draft *d = b->draft;
+    ebm__operand operand[EBM__REGION_INPUTS + EBM_REGION_MAX_OUT];
+    if (b->vertex[cluster].next_part >= 0) return emit_regions(b, cluster);
+    EBM_TRY(draft_region(b, cluster, operand));
+    ebm_shape shape = ebm_ref_shape(b->graph, b->vertex[cluster].ref);
     /* Without outputs: all that is read of it are slices of size 0. */
     if (ebm_shape_size(&shape) == 0 || d->region.n_out == 0) return EBM_OK;
     return add_region(b, &d->region, d->instr, operand);

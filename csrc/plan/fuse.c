@@ -1,7 +1,8 @@
 /* fuse.c - elementwise vertices become clusters, and a cluster a region.
  *
  * A vertex joins the cluster of what it reads, later the clusters beside it that read the same large
- * array, as long as the graph of clusters stays without circles and the region keeps its limits. */
+ * array, as long as the graph of clusters stays without circles and the region keeps its limits.  At
+ * last clusters draw their random numbers themselves, where the device can. */
 #include <string.h>
 
 #include "plan/plan_internal.h"
@@ -32,15 +33,17 @@ int64_t ebm__search_push(ebm__block *b, int64_t n, int32_t cluster)
 
 int64_t ebm__search_push_before(ebm__block *b, int64_t n, int32_t cluster)
 {
-    for (int32_t v = cluster; v >= 0; v = b->vertex[v].next)
-        for (int32_t i = 0; i < b->vertex[v].n_read; i++) {
-            int32_t store = b->read[b->vertex[v].first_read + i].store;
-            if (store == EBM__CONSTANT || b->store[store].vertex < 0) continue;
-            int32_t before = ebm__block_cluster(b, b->store[store].vertex);
-            if (before != cluster) n = ebm__search_push(b, n, before);
-        }
-    for (int32_t k = b->vertex[cluster].after; k >= 0; k = b->after[k].next)
-        n = ebm__search_push(b, n, b->after[k].vertex);
+    for (int32_t part = cluster; part >= 0; part = b->vertex[part].next_part) {
+        for (int32_t v = part; v >= 0; v = b->vertex[v].next)
+            for (int32_t i = 0; i < b->vertex[v].n_read; i++) {
+                int32_t store = b->read[b->vertex[v].first_read + i].store;
+                if (store == EBM__CONSTANT || b->store[store].vertex < 0) continue;
+                int32_t before = ebm__block_cluster(b, b->store[store].vertex);
+                if (before != cluster) n = ebm__search_push(b, n, before);
+            }
+        for (int32_t k = b->vertex[part].after; k >= 0; k = b->after[k].next)
+            n = ebm__search_push(b, n, ebm__block_cluster(b, b->after[k].vertex));
+    }
     return n;
 }
 
@@ -80,8 +83,7 @@ static bool gather(const ebm__block *b, ebm__region_draft *d, int32_t x, int32_t
     return true;
 }
 
-/* The number of a vertex among the members, or -1. */
-static int32_t find_member(const ebm__region_draft *d, int32_t vertex)
+int32_t ebm__region_member(const ebm__region_draft *d, int32_t vertex)
 {
     int32_t low = 0, high = d->n_member;
     while (low < high) {
@@ -117,6 +119,7 @@ static int32_t find_input(ebm__block *b, ebm__region_draft *d, const ebm__read *
     for (; k < d->region.n_in; k++) {
         ebm__value other = ebm__read_value(b, &d->in[k]);
         if (other.store == value.store && other.offset == value.offset &&
+            d->in[k].draw == read->draw &&
             (rank == 0 ||
              memcmp(other.stride, value.stride, (size_t)rank * sizeof value.stride[0]) == 0))
             return k;
@@ -140,7 +143,9 @@ static bool find_sources(assembly *s)
                 double number = b->value[read->ref].number;
                 *from = (source){FROM_CONSTANT,
                                  find_constant(d, ebm_ref_dtype(b->graph, read->ref), number)};
-            } else if ((from->index = find_member(d, b->store[read->store].vertex)) >= 0) {
+            } else if (read->draw) {
+                *from = (source){FROM_INPUT, find_input(b, d, read)};
+            } else if ((from->index = ebm__region_member(d, b->store[read->store].vertex)) >= 0) {
                 ebm__value value = ebm__read_value(b, read);
                 if (!ebm__value_is_whole(b, read->ref, &value)) return false;
                 from->kind = FROM_MEMBER;
@@ -158,7 +163,7 @@ static bool is_read_outside(ebm__block *b, const ebm__region_draft *d, const ebm
 {
     if (store->kept || store->out >= 0) return true;
     for (int32_t i = 0; i < store->n_reader; i++)
-        if (find_member(d, b->reader[store->first_reader + i]) < 0) return true;
+        if (ebm__region_member(d, b->reader[store->first_reader + i]) < 0) return true;
     return false;
 }
 
@@ -221,6 +226,18 @@ static bool write_instructions(assembly *s)
     return true;
 }
 
+/* What an input of a region draws with a key. */
+static ebm_draw describe_draw(const ebm__block *b, ebm_ref ref, ebm_ref key)
+{
+    ebm_node node = ebm_graph_node(b->graph, ref);
+    bool real = node.op == EBM_OP_normal || node.op == EBM_OP_uniform;
+    bool rows = ebm_ref_shape(b->graph, key).dim[0] == 3 && node.shape.dim[0] > 0;
+    return (ebm_draw){.op = node.op,
+                      .purpose = (uint32_t)node.attr[real],
+                      .row = rows ? ebm_shape_size(&node.shape) / node.shape.dim[0] : 0,
+                      .range = node.op == EBM_OP_randint ? node.attr[1] : 0};
+}
+
 bool ebm__region_assemble(ebm__block *b, ebm__region_draft *d, int32_t x, int32_t y)
 {
     assembly s = {.b = b, .d = d};
@@ -231,11 +248,18 @@ bool ebm__region_assemble(ebm__block *b, ebm__region_draft *d, int32_t x, int32_
     r->n_reg = r->n_in + r->n_const;
     if (r->n_reg > EBM_REGION_MAX_REG) return false;
     memmove(r->reg_dtype + r->n_in, r->reg_dtype, (size_t)r->n_const);
-    for (int32_t k = 0; k < r->n_in; k++)
-        r->reg_dtype[k] = (uint8_t)ebm_ref_dtype(b->graph, d->in[k].ref);
+    for (int32_t k = 0; k < r->n_in; k++) {
+        ebm_ref drawn = d->in[k].draw;
+        r->reg_dtype[k] = (uint8_t)ebm_ref_dtype(b->graph, drawn ? drawn : d->in[k].ref);
+        d->draw[k] = (ebm_draw){.op = 0};
+        if (!drawn) continue;
+        d->draw[k] = describe_draw(b, drawn, d->in[k].ref);
+        r->draw = d->draw;
+    }
     if (!write_instructions(&s)) return false;
     r->n_instr = d->n_member;
-    for (int32_t k = 0; k < r->n_out; k++) r->out_reg[k] = s.reg[find_member(d, d->out[k])];
+    for (int32_t k = 0; k < r->n_out; k++)
+        r->out_reg[k] = s.reg[ebm__region_member(d, d->out[k])];
     return true;
 }
 
@@ -339,6 +363,57 @@ static void unite_siblings(ebm__block *b, const ebm__store *store)
     }
 }
 
+/* ---- draws in clusters -------------------------------------------------------------------------- */
+
+/* Vertex v is a draw whose readers can make it themselves, element by element.  They may be two, who
+ * then both make it: that is less than to write it and read it twice. */
+static bool is_drawn_inside(ebm__block *b, const ebm__vertex *v)
+{
+    const ebm__store *store = v->store >= 0 ? &b->store[v->store] : NULL;
+    if (v->kind != EBM__KERNEL || store->kept || store->out >= 0) return false;
+    ebm_op op = ebm_graph_node(b->graph, v->ref).op;
+    if (ebm_op_get(op)->family != EBM_FAMILY_RANDOM || op == EBM_OP_fold_in) return false;
+    int32_t first = -1, second = -1;
+    for (int32_t i = 0; i < store->n_reader; i++) {
+        const ebm__vertex *reader = &b->vertex[b->reader[store->first_reader + i]];
+        int32_t cluster = ebm__block_cluster(b, b->reader[store->first_reader + i]);
+        if (reader->kind != EBM__ELEMENT || reader->home != v->home) return false;
+        if (first < 0) first = cluster;
+        if (cluster != first && second < 0) second = cluster;
+        if (cluster != first && cluster != second) return false;
+        for (int32_t k = 0; k < reader->n_read; k++) {
+            const ebm__read *read = &b->read[reader->first_read + k];
+            if (read->store != v->store) continue;
+            ebm__value value = ebm__read_value(b, read);
+            if (!ebm__value_is_whole(b, read->ref, &value)) return false;
+        }
+    }
+    return first >= 0;
+}
+
+/* The readers of the draw read its key, and the draw has no kernel any more. */
+static void draw_inside(ebm__block *b, ebm__vertex *v)
+{
+    const ebm__store *store = &b->store[v->store];
+    ebm__read key = b->read[v->first_read];
+    key.draw = v->ref;
+    for (int32_t i = 0; i < store->n_reader; i++) {
+        const ebm__vertex *reader = &b->vertex[b->reader[store->first_reader + i]];
+        for (int32_t k = 0; k < reader->n_read; k++)
+            if (b->read[reader->first_read + k].store == v->store)
+                b->read[reader->first_read + k] = key;
+    }
+    v->n_read = 0;
+    b->line[v->slot] = -1;
+}
+
+static void draw_in_clusters(ebm__block *b)
+{
+    for (int32_t i = 0; i < b->n_vertex; i++)
+        if (is_drawn_inside(b, &b->vertex[i])) draw_inside(b, &b->vertex[i]);
+    ebm__block_list_readers(b);
+}
+
 ebm_status ebm__block_fuse(ebm__block *b)
 {
     b->draft = ebm__pool_alloc(&b->c->temp, 1, sizeof *b->draft);
@@ -347,7 +422,7 @@ ebm_status ebm__block_fuse(ebm__block *b)
     for (int32_t v = 0; v < b->n_vertex; v++) {
         ebm__vertex *x = &b->vertex[v];
         x->cluster = x->slot = b->line[v] = v;
-        x->next = x->after = x->position = -1;
+        x->next = x->next_part = x->after = x->position = -1;
         x->n_member = 1;
     }
     if (!b->c->fuse) return EBM_OK;
@@ -358,5 +433,6 @@ ebm_status ebm__block_fuse(ebm__block *b)
                 try_unite(b, b->store[store].vertex, v);
         }
     for (int64_t s = 0; s < b->n_store; s++) unite_siblings(b, &b->store[s]);
+    if (b->c->device->draws_in_regions) draw_in_clusters(b);
     return EBM_OK;
 }

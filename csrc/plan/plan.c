@@ -157,10 +157,13 @@ static ebm_status add_ports(ebm_plan *plan, const ebm_graph *graph, const ebm_re
         plan->in[k] = (ebm__port){.dtype = ebm_ref_dtype(graph, ref),
                                   .shape = ebm_ref_shape(graph, ref)};
         if (!tensor) continue;
-        if (tensor->device != plan->device)
-            return ebm_fail(EBM_VALUE, "plan: a captured tensor is on device %s, expected %s",
-                            tensor->device->name, plan->device->name);
-        plan->in[k].tensor = ebm_tensor_retain(tensor);
+        if (tensor->device != plan->device && !tensor->constant)
+            return ebm_fail(
+                EBM_DEVICE,
+                "plan: an array of a network lies on %s, expected %s: run it there, or bind "
+                "the network here",
+                tensor->device->name, plan->device->name);
+        EBM_TRY(ebm_tensor_to(&plan->in[k].tensor, tensor, plan->device));
     }
     for (int32_t k = 0; k < plan->n_out; k++)
         plan->out[k] = (ebm__port){.dtype = ebm_ref_dtype(graph, outs[k]),

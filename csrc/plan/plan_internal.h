@@ -7,6 +7,7 @@
  *                 store is a *vertex*: one kernel, an elementwise node, a copy, a loop
  *     fuse.c      elementwise vertices are joined to clusters; a cluster becomes one region
  *     schedule.c  clusters get positions; which outputs may be written where an input lies
+ *     join.c      clusters of one program become one kernel, where the device has that
  *     emit.c      vertices become kernels and loops, stores get *buffers*
  *     memory.c    buffers get offsets in the arena by their lifetimes
  *     plan.c      all of it frozen into an immutable plan
@@ -236,6 +237,7 @@ typedef enum ebm__vertex_kind {
 typedef struct ebm__read {
     ebm_ref ref;   /* EBM_POISON: an operand that is not needed */
     int32_t store; /* where it is read: that of its value, or its contiguous copy */
+    ebm_ref draw;  /* what the reader draws with this key itself; EBM_POISON: nothing */
 } ebm__read;
 
 typedef struct ebm__vertex {
@@ -247,9 +249,10 @@ typedef struct ebm__vertex {
     int32_t first_read, n_read;
     /* The cluster: members are a list from its head in the order of vertices. */
     int32_t cluster, next, n_member;
-    int32_t slot;     /* of the cluster in block->line */
-    int32_t after;    /* list of vertices that must come before it for an output's sake */
-    int32_t position; /* of the cluster; -1: not yet */
+    int32_t next_part; /* the head of another cluster that is one with this, or -1: join.c */
+    int32_t slot;      /* of the cluster in block->line */
+    int32_t after;     /* list of vertices that must come before it for an output's sake */
+    int32_t position;  /* of the cluster; -1: not yet */
     uint32_t mark;
 } ebm__vertex;
 
@@ -264,6 +267,7 @@ typedef struct ebm__region_draft {
     ebm_region region; /* without instr */
     ebm_instr instr[EBM__REGION_MEMBERS];
     ebm__read in[EBM__REGION_INPUTS];
+    ebm_draw draw[EBM__REGION_INPUTS];
     int32_t out[EBM_REGION_MAX_OUT];     /* vertices */
     int32_t member[EBM__REGION_MEMBERS]; /* vertices, in order */
     int32_t n_member;
@@ -317,7 +321,7 @@ struct ebm__block {
     int32_t *line;     /* clusters, what they read before them; -1: none any more */
     int32_t *sequence; /* clusters by position */
     int32_t n_sequence;
-    bool wide; /* many clusters do not wait for each other */
+    bool wide;     /* many clusters do not wait for each other */
     int32_t *late; /* outputs copied after everything else */
     int32_t n_late;
     ebm__block *to;   /* the block that gets what is emitted: this one, or one around it */
@@ -338,6 +342,7 @@ ebm_status ebm__block_add(ebm__compiler *c, int32_t *id); /* a number for a bloc
 
 /* value.c */
 ebm_status ebm__block_values(ebm__block *block);
+void ebm__block_list_readers(ebm__block *block); /* who reads each store */
 /* A view as a kernel will see it, without its data pointer, and the place of its first element. */
 typedef struct ebm__operand {
     ebm_view view;
@@ -346,6 +351,8 @@ typedef struct ebm__operand {
 ebm__value ebm__read_value(const ebm__block *block, const ebm__read *read);
 /* The operand of a value that is not constant, whose store has its place. */
 ebm__operand ebm__operand_of(const ebm__block *block, ebm_ref ref, const ebm__value *value);
+/* Its elements lie in order, and without gaps. */
+bool ebm__value_is_contiguous(const ebm__block *block, ebm_ref ref, const ebm__value *value);
 /* The value covers its store, every element in order. */
 bool ebm__value_is_whole(const ebm__block *block, ebm_ref ref, const ebm__value *value);
 
@@ -359,6 +366,9 @@ int64_t ebm__search_push_before(ebm__block *block, int64_t n, int32_t cluster);
 
 /* The region that clusters a and b (or a == b) make together; false if it breaks a limit. */
 bool ebm__region_assemble(ebm__block *block, ebm__region_draft *draft, int32_t a, int32_t b);
+
+/* The number of a vertex among the members, or -1. */
+int32_t ebm__region_member(const ebm__region_draft *draft, int32_t vertex);
 
 /* rows.c: a loop over rows that do not talk to each other as a loop over blocks of rows around it, if
  * that can be done and pays: a body of one turn with the same inputs (xs as captured ones) and
@@ -378,6 +388,9 @@ ebm_status ebm__teams_find(ebm_plan *plan, ebm__compiler *c);
 
 /* schedule.c */
 ebm_status ebm__block_schedule(ebm__block *block);
+
+/* join.c: when it is settled what must come before what, and before clusters have positions. */
+ebm_status ebm__block_join(ebm__block *block);
 
 /* Gives every buffer of a block, all of whose steps are there, its offset; `*bytes` is the size of the
  * block's arena.  Small ones rest before others have their places if kernels may run beside one

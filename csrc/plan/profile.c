@@ -150,11 +150,20 @@ static double bytes_of(const ebm_view *view)
     return n;
 }
 
+static double flops_of_regions(const ebm_kernel_args *args, const ebm_view *out)
+{
+    double flops = 0;
+    for (int32_t k = 0; k < args->n_out; k += args->region->n_out)
+        flops += args->region->n_instr * size_of(&out[k]);
+    return flops;
+}
+
 static double flops_of(const ebm_kernel_args *args, const ebm_view *in, const ebm_view *out)
 {
     const ebm_view *w = &in[1];
     switch (args->op) {
-    case EBM_OP_REGION: return args->region->n_instr * size_of(out);
+    case EBM_OP_REGION:
+    case EBM_OP_REGIONS: return flops_of_regions(args, out);
     case EBM_OP_matmul:
         return 2 * size_of(out) * (double)in[0].shape[in[0].rank - (args->attr[0] ? 2 : 1)];
     case EBM_OP_conv:
@@ -220,12 +229,18 @@ static void put_views(words *w, const ebm_view *view, int32_t n)
 
 static void describe(words *w, const ebm_kernel_args *args, const ebm_view *in)
 {
-    if (args->op == EBM_OP_REGION)
+    if (args->region && args->region->draw)
+        for (int32_t k = 0; k < args->n_in; k++) {
+            if (args->region->draw[k].op == 0) continue;
+            put(w, ebm_op_get((ebm_op)args->region->draw[k].op)->name);
+            put(w, " ");
+        }
+    if (args->region)
         for (int32_t k = 0; k < args->region->n_instr; k++) {
             put(w, k > 0 ? " " : "");
             put(w, ebm_op_get((ebm_op)args->region->instr[k].op)->name);
         }
-    put(w, args->op == EBM_OP_REGION ? ": " : "");
+    put(w, args->region ? ": " : "");
     put_views(w, in, args->n_in);
     put(w, " -> ");
     put_views(w, in + args->n_in, args->n_out);
@@ -243,8 +258,7 @@ ebm_profile_row ebm_profile_get(ebm_profile *profile, int64_t index)
     const ebm_view *in = at->plan->view + kernel->first_view;
     row.plan = at->number;
     row.kernel = (int32_t)index;
-    row.op = kernel->args.op == EBM_OP_REGION ? "region"
-                                              : ebm_op_get((ebm_op)kernel->args.op)->name;
+    row.op = ebm_op_get((ebm_op)kernel->args.op)->name;
     row.calls = atomic_load_explicit(&at->kernel[index].calls, memory_order_relaxed);
     row.seconds = 1e-9 * (double)atomic_load_explicit(&at->kernel[index].nanoseconds,
                                                       memory_order_relaxed);

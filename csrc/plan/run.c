@@ -32,6 +32,8 @@ struct ebm_workspace {
     const ebm_poll *poll;    /* of the run that is on */
     int64_t polled;          /* nanoseconds */
     ebm__profile_plan *profile; /* of the run that is on; NULL: nobody wants to know */
+    void *graph; /* a recording of a whole run with the pointers of the last one */
+    bool moved;  /* those of this run are others, before any loop turns */
 };
 
 /* ---- polling ----------------------------------------------------------------------------------- */
@@ -65,6 +67,7 @@ static void set_base(ebm_workspace *w, int32_t base, char *pointer)
     const ebm_plan *plan = w->plan;
     if (w->base[base] == pointer) return;
     w->base[base] = pointer;
+    w->moved = true;
     for (int32_t i = plan->first_patch[base]; i < plan->first_patch[base + 1]; i++)
         w->view[plan->patch[i].view].data = pointer + plan->patch[i].offset;
 }
@@ -365,15 +368,55 @@ static ebm_status run_loop(ebm_workspace *w, const ebm__loop *loop)
     return EBM_OK;
 }
 
+/* ---- recordings -------------------------------------------------------------------------------- */
+
+/* Kernels of a run that is recorded, at most: a recording takes memory for each. */
+enum { MOST_RECORDED = 1 << 14 };
+
+static void forget(ebm_workspace *w)
+{
+    if (w->graph) w->plan->device->forget(w->plan->device, w->graph);
+    w->graph = NULL;
+}
+
+/* The second run in a row with the same pointers is recorded, later ones are replayed.  Nobody is
+ * polled meanwhile: a poll may wait for a lock whose owner waits for the device. */
+static ebm_status run_recorded(ebm_workspace *w)
+{
+    const ebm_plan *plan = w->plan;
+    const ebm_device *device = plan->device;
+    if (w->graph) return device->replay(device, w->graph);
+    w->poll = NULL;
+    EBM_TRY(device->record(device));
+    ebm_status status = run_steps(w, plan->first_step, plan->end_step);
+    ebm_status ended = device->recorded(device, status == EBM_OK ? &w->graph : NULL);
+    if (status != EBM_OK) return status;
+    EBM_TRY(ended);
+    return device->replay(device, w->graph);
+}
+
+/* Whether this run is one of those. */
+static bool is_recorded(ebm_workspace *w)
+{
+    const ebm_plan *plan = w->plan;
+    if (!plan->device->record || w->profile || plan->kernels_a_run > MOST_RECORDED)
+        return false;
+    if (w->moved) forget(w);
+    return !w->moved;
+}
+
 ebm_status ebm_plan_run(ebm_workspace *workspace, void *const *in, void *const *out,
                         const ebm_poll *poll)
 {
     const ebm_plan *plan = workspace->plan;
+    workspace->moved = false;
     EBM_TRY(set_ports(workspace, in, out));
     workspace->poll = poll && poll->stop ? poll : NULL;
     if (workspace->poll) workspace->polled = now();
     EBM_TRY(ebm__profile_enter(&workspace->profile, workspace->plan));
-    ebm_status status = run_steps(workspace, plan->first_step, plan->end_step);
+    ebm_status status = is_recorded(workspace)
+                            ? run_recorded(workspace)
+                            : run_steps(workspace, plan->first_step, plan->end_step);
     ebm__profile_leave(workspace->profile);
     return status;
 }
@@ -460,6 +503,7 @@ static void free_views(ebm_workspace *w)
 void ebm_workspace_free(ebm_workspace *w)
 {
     if (!w) return;
+    forget(w);
     for (int32_t k = 0; k < w->n_lane; k++) free_views(w->lane[k]);
     ebm__free(w->lane);
     if (w->arena) w->plan->device->free(w->plan->device, w->arena);

@@ -25,6 +25,7 @@ static bool reads_in_place(const ebm__block *b, int32_t cluster, int32_t input, 
         for (int32_t i = 0; i < b->vertex[v].n_read; i++) {
             const ebm__read *read = &b->read[b->vertex[v].first_read + i];
             if (read->store != input) continue;
+            if (read->draw) return false; /* any element needs all of the key */
             ebm__value value = ebm__read_value(b, read);
             if (!ebm__value_is_whole(b, read->ref, &value)) return false;
             if (!kernel_overwrites(b, &b->vertex[v], i, store)) return false;
@@ -176,6 +177,7 @@ static void find_last_reads(ebm__block *b)
 ebm_status ebm__block_schedule(ebm__block *b)
 {
     EBM_TRY(settle_overwrites(b));
+    if (b->c->fuse && b->c->device->joins_regions) EBM_TRY(ebm__block_join(b));
     EBM_TRY(find_positions(b));
     EBM_TRY(find_width(b));
     find_last_reads(b);

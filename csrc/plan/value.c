@@ -65,6 +65,12 @@ static bool reshape_strides(ebm__value *out, const ebm__value *x, const ebm_shap
     return true;
 }
 
+bool ebm__value_is_contiguous(const ebm__block *b, ebm_ref ref, const ebm__value *value)
+{
+    ebm_shape shape = ebm_ref_shape(b->graph, ref);
+    return value->store != EBM__CONSTANT && is_contiguous(value, &shape);
+}
+
 bool ebm__value_is_whole(const ebm__block *b, ebm_ref ref, const ebm__value *value)
 {
     ebm_shape shape = ebm_ref_shape(b->graph, ref);
@@ -559,14 +565,14 @@ static ebm_status value_of_outputs(ebm__block *b)
     return EBM_OK;
 }
 
-/* Who reads each store. */
-static ebm_status list_readers(ebm__block *b)
+void ebm__block_list_readers(ebm__block *b)
 {
-    b->reader = ebm__pool_alloc(&b->c->temp, b->n_read, sizeof *b->reader);
-    b->stack = ebm__pool_alloc(&b->c->temp, b->n_vertex, sizeof *b->stack);
-    if (!b->reader || !b->stack) return EBM_NOMEM;
-    for (int64_t i = 0; i < b->n_read; i++)
-        if (b->read[i].store != EBM__CONSTANT) b->store[b->read[i].store].n_reader++;
+    for (int64_t s = 0; s < b->n_store; s++) b->store[s].n_reader = 0;
+    for (int32_t v = 0; v < b->n_vertex; v++)
+        for (int32_t i = 0; i < b->vertex[v].n_read; i++) {
+            int32_t store = b->read[b->vertex[v].first_read + i].store;
+            if (store != EBM__CONSTANT) b->store[store].n_reader++;
+        }
     int32_t at = 0;
     for (int64_t s = 0; s < b->n_store; s++) {
         b->store[s].first_reader = at;
@@ -579,7 +585,6 @@ static ebm_status list_readers(ebm__block *b)
             if (store == EBM__CONSTANT) continue;
             b->reader[b->store[store].first_reader + b->store[store].n_reader++] = v;
         }
-    return EBM_OK;
 }
 
 ebm_status ebm__block_values(ebm__block *b)
@@ -594,5 +599,9 @@ ebm_status ebm__block_values(ebm__block *b)
     EBM_TRY(look_through(b));
     for (int32_t i = 0; i < b->needs.n_order; i++) EBM_TRY(value_of(b, b->needs.order[i]));
     EBM_TRY(value_of_outputs(b));
-    return list_readers(b);
+    b->reader = ebm__pool_alloc(&b->c->temp, b->n_read, sizeof *b->reader);
+    b->stack = ebm__pool_alloc(&b->c->temp, b->n_vertex, sizeof *b->stack);
+    if (!b->reader || !b->stack) return EBM_NOMEM;
+    ebm__block_list_readers(b);
+    return EBM_OK;
 }

@@ -248,17 +248,33 @@ static ebm_status fill(ebm_feed *feed, char *to, const uint32_t key[2], int64_t 
     return EBM_OK;
 }
 
+void ebm__feed_begin(ebm_feed *feed)
+{
+    feed->step_now = -1;
+}
+
+/* The key and the step.  A device is asked once a run and not waited for again: a pass of the
+ * program counts the step up, or is bad, and then nothing changes until the run is over. */
+static ebm_status look_up(ebm_feed *feed)
+{
+    const ebm_device *device = feed->batch->device;
+    if (feed->staging && feed->step_now >= 0) {
+        feed->step_now++;
+        return EBM_OK;
+    }
+    EBM_TRY(device->to_host(device, feed->key_now, feed->key->data, sizeof feed->key_now));
+    EBM_TRY(device->to_host(device, &feed->step_now, feed->step->data, sizeof feed->step_now));
+    if (feed->step_now >= 0) return EBM_OK;
+    return ebm_fail(EBM_VALUE, "feed: step: got %d, expected at least 0", (int)feed->step_now);
+}
+
 ebm_status ebm__feed_run(ebm_feed *feed)
 {
     const ebm_tensor *batch = feed->batch;
     const ebm_device *device = batch->device;
-    uint32_t key[2];
-    int32_t step;
-    EBM_TRY(device->to_host(device, key, feed->key->data, sizeof key));
-    EBM_TRY(device->to_host(device, &step, feed->step->data, sizeof step));
-    if (step < 0)
-        return ebm_fail(EBM_VALUE, "feed: step: got %d, expected at least 0", (int)step);
-    EBM_TRY(fill(feed, feed->staging ? feed->staging : batch->data, key, step));
+    EBM_TRY(look_up(feed));
+    EBM_TRY(
+        fill(feed, feed->staging ? feed->staging : batch->data, feed->key_now, feed->step_now));
     if (!feed->staging) return EBM_OK;
     return device->to_device(device, batch->data, feed->staging, ebm_tensor_bytes(batch));
 }

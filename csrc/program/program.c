@@ -168,6 +168,8 @@ static ebm_status run_once(ebm_program *program)
 ebm_status ebm_program_run(ebm_program *program, int64_t n, const ebm_poll *poll, int64_t *done)
 {
     *done = 0;
+    for (int64_t i = 0; i < program->n; i++)
+        if (program->step[i].feed) ebm__feed_begin(program->step[i].feed);
     while (*done < n) {
         EBM_TRY(run_once(program));
         ++*done;

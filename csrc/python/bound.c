@@ -62,13 +62,13 @@ static const char *behind(const char *name, const char *prefix)
     return strncmp(name, prefix, length) == 0 && name[length] == '.' ? name + length + 1 : NULL;
 }
 
-PyObject *ebm__py_state_dict(ebm_state *state, const char *prefix)
+PyObject *ebm__py_state_dict(PyObject *self, ebm_state *state, const char *prefix)
 {
     PyObject *dict = PyDict_New();
     for (int32_t i = 0; dict && i < ebm_state_count(state); i++) {
         const char *name = behind(ebm_state_name(state, i), prefix);
         if (!name) continue;
-        PyObject *array = ebm__py_from_tensor(ebm_state_tensor(state, i));
+        PyObject *array = ebm__py_from_tensor(self, ebm_state_tensor(state, i));
         if (!array || PyDict_SetItemString(dict, name, array) < 0) Py_CLEAR(dict);
         Py_XDECREF(array);
     }
@@ -152,7 +152,8 @@ static int make_bound(ebm_py_bound *self, PyObject *pair, const ebm_shape *row, 
                       const uint32_t key[2])
 {
     PyObject *object = (PyObject *)self;
-    const ebm_device *device = ebm_device_cpu();
+    const ebm_device *device = NULL;
+    if (ebm__py_device(object, NULL, &device) < 0) return -1;
     int is_function = ebm__py_function(&self->function, object, pair, dtype);
     ebm_network *network = is_function == 0 ? ebm__py_network(object, pair) : NULL;
     if (is_function < 0 || (!is_function && !network)) return -1;
@@ -239,7 +240,7 @@ static PyObject *bound_build(PyObject *self, PyObject *object)
 static PyObject *bound_get(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    return ebm__py_state_dict(ebm_bound_state(bound_of(self)), "params");
+    return ebm__py_state_dict(self, ebm_bound_state(bound_of(self)), "params");
 }
 
 static PyObject *bound_set(PyObject *self, PyObject *dict)

@@ -21,7 +21,7 @@ ebm_network *ebm__py_network(PyObject *self, PyObject *pair);
 /* Arrays of a state whose names begin with `prefix` and a dot, as a dict without the prefix
  * (all of them, in full, for an empty prefix); and back: names and shapes must be known, unless
  * `add`. */
-PyObject *ebm__py_state_dict(ebm_state *state, const char *prefix);
+PyObject *ebm__py_state_dict(PyObject *self, ebm_state *state, const char *prefix);
 int ebm__py_state_update(PyObject *self, ebm_state *state, const char *prefix, PyObject *dict,
                          bool add);
 

@@ -65,7 +65,7 @@ static PyObject *chain_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     PyObject *pair, *energy, *dtype_object, *shape_object;
     long long leg, rest = 0, block = EBM_CHAIN_ALL;
     int info = 0;
-    ebm_chain_options options = {.device = ebm_device_cpu()};
+    ebm_chain_options options = {.device = NULL};
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOL|LpL:Chain", names, &pair, &energy,
                                      &dtype_object, &shape_object, &leg, &rest, &info, &block))
         return NULL;
@@ -79,7 +79,9 @@ static PyObject *chain_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     ebm_py_chain *self = (ebm_py_chain *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->options = options;
-    if (compile(self, pair, energy) == 0) return (PyObject *)self;
+    if (ebm__py_device((PyObject *)self, NULL, &self->options.device) == 0 &&
+        compile(self, pair, energy) == 0)
+        return (PyObject *)self;
     Py_DECREF(self);
     return NULL;
 }

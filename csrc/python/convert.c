@@ -227,8 +227,9 @@ int ebm__py_tensor(PyObject *self, PyObject *object, ebm_tensor **out, const cha
     if (status == 0) status = ebm__py_array_shape(array, &shape, what);
     if (status == 0) {
         ebm_status made = ebm_tensor_new(out, ebm_device_cpu(), dtype, &shape);
+        if (made == EBM_OK) memcpy((*out)->data, PyArray_DATA(array), ebm_tensor_bytes(*out));
         if (made == EBM_OK)
-            memcpy((*out)->data, PyArray_DATA(array), ebm_tensor_bytes(*out));
+            (*out)->constant = true;
         else
             ebm__py_raise(self, made), status = -1;
     }
@@ -243,16 +244,21 @@ PyObject *ebm__py_empty(ebm_dtype dtype, const ebm_shape *shape)
     return PyArray_SimpleNew(shape->rank, dim, typenums[dtype]);
 }
 
-PyObject *ebm__py_from_tensor(const ebm_tensor *tensor)
+PyObject *ebm__py_from_tensor(PyObject *self, const ebm_tensor *tensor)
 {
     PyObject *array = ebm__py_empty(tensor->dtype, &tensor->shape);
-    if (array)
-        memcpy(PyArray_DATA((PyArrayObject *)array), tensor->data, ebm_tensor_bytes(tensor));
-    return array;
+    if (!array) return NULL;
+    void *host = PyArray_DATA((PyArrayObject *)array);
+    ebm_status status = tensor->device->to_host(tensor->device, host, tensor->data,
+                                                ebm_tensor_bytes(tensor));
+    if (status == EBM_OK) return array;
+    Py_DECREF(array);
+    return ebm__py_raise(self, status);
 }
 
 PyObject *ebm__py_view(const ebm_tensor *tensor, PyObject *owner)
 {
+    if (!tensor->device->host_memory) return ebm__py_from_tensor(owner, tensor);
     npy_intp dim[EBM_MAX_RANK];
     for (int32_t i = 0; i < tensor->shape.rank; i++) dim[i] = (npy_intp)tensor->shape.dim[i];
     PyObject *array = PyArray_SimpleNewFromData(tensor->shape.rank, dim,

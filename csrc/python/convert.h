@@ -39,10 +39,11 @@ PyArrayObject *ebm__py_array_any(PyObject *self, PyObject *object, const char *w
 /* A new tensor on the CPU with the array's values; the caller owns it: ebm_tensor_release. */
 int ebm__py_tensor(PyObject *self, PyObject *object, ebm_tensor **out, const char *what);
 
-/* A new array, not filled; and one with the values of a tensor of the CPU. */
+/* A new array, not filled; and one with the values of a tensor. */
 PyObject *ebm__py_empty(ebm_dtype dtype, const ebm_shape *shape);
-PyObject *ebm__py_from_tensor(const ebm_tensor *tensor);
-/* A read-only array over the memory of `tensor`, kept alive by `owner`. */
-PyObject *ebm__py_view(const ebm_tensor *tensor, PyObject *owner);
+PyObject *ebm__py_from_tensor(PyObject *self, const ebm_tensor *tensor);
+/* A read-only array over the memory of `tensor`, kept alive by `owner`; of a tensor on a device a
+ * copy. */
+PyObject *ebm__py_view(const ebm_tensor *tensor, PyObject *owner); /* owner: an instance of ours */
 
 #endif

@@ -55,11 +55,64 @@ static PyObject *set_num_threads(PyObject *module, PyObject *number)
     Py_RETURN_NONE;
 }
 
+int ebm__py_device(PyObject *self, PyObject *name, const ebm_device **out)
+{
+    ebm_py_state *state = ebm__py_state(self);
+    if (!state) return -1;
+    if (!name || name == Py_None) {
+        PyObject *scope = NULL;
+        if (PyContextVar_Get(state->device_scope, NULL, &scope) < 0) return -1;
+        int status = 0;
+        if (scope == Py_None)
+            *out = state->device;
+        else
+            status = ebm__py_device(self, scope, out);
+        Py_DECREF(scope);
+        return status;
+    }
+    if (!PyUnicode_Check(name)) {
+        PyErr_Format(PyExc_TypeError, "device: got %s, expected a str: 'cpu' or 'cuda'",
+                     Py_TYPE(name)->tp_name);
+        return -1;
+    }
+    const char *text = PyUnicode_AsUTF8(name);
+    if (!text) return -1;
+    ebm_status status = ebm_device_get(out, text);
+    if (status != EBM_OK) ebm__py_raise(self, status);
+    return status == EBM_OK ? 0 : -1;
+}
+
+static PyObject *device(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    const ebm_device *found = NULL;
+    if (ebm__py_device(module, NULL, &found) < 0) return NULL;
+    return PyUnicode_FromString(found->name);
+}
+
+static PyObject *check_device(PyObject *module, PyObject *name)
+{
+    const ebm_device *found = NULL;
+    if (ebm__py_device(module, name, &found) < 0) return NULL;
+    return PyUnicode_FromString(found->name);
+}
+
+static PyObject *set_device(PyObject *module, PyObject *name)
+{
+    ebm_py_state *state = ebm__py_state(module);
+    if (ebm__py_device(module, name, &state->device) < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef module_functions[] = {
     {"set_array_type", set_array_type, METH_O,
      "set_array_type($module, cls, /)\n--\n\nThe subclass of Node to make instances of."},
     {"isa", isa, METH_NOARGS, "isa($module, /)\n--\n\nThe instruction set in use."},
     {"set_isa", set_isa, METH_O, "set_isa($module, name, /)\n--\n\nChange it; for tests."},
+    {"device", device, METH_NOARGS, "device($module, /)\n--\n\nThe device of what names none."},
+    {"check_device", check_device, METH_O,
+     "check_device($module, name, /)\n--\n\nThe name, of a device that can be used."},
+    {"set_device", set_device, METH_O, "set_device($module, name, /)\n--\n\nChange it."},
     {"num_threads", num_threads, METH_NOARGS,
      "num_threads($module, /)\n--\n\nThreads that kernels use, the calling one counted in.\n\n"
      ">>> import ebmlib\n>>> ebmlib.num_threads() >= 1\nTrue"},
@@ -76,6 +129,11 @@ static int module_exec(PyObject *module)
     ebm_py_state *state = PyModule_GetState(module);
     if (PyArray_ImportNumPyAPI() < 0) return -1;
     if (ebm__py_errors_init(state) < 0) return -1;
+    state->device = ebm_device_cpu();
+    state->device_scope = PyContextVar_New("ebmlib.device", Py_None);
+    if (!state->device_scope ||
+        PyModule_AddObjectRef(module, "device_scope", state->device_scope) < 0)
+        return -1;
 #define EBM_PY_ADD(name) \
     if (ebm__py_add_##name(module) < 0) return -1;
     EBM_PY_PARTS(EBM_PY_ADD)
@@ -90,6 +148,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     EBM_PY_TYPES(EBM_PY_VISIT)
 #undef EBM_PY_VISIT
     Py_VISIT(state->array);
+    Py_VISIT(state->device_scope);
     for (int i = 0; i < EBM_STATUS_COUNT; i++) Py_VISIT(state->exception[i]);
     return 0;
 }
@@ -101,6 +160,7 @@ static int module_clear(PyObject *module)
     EBM_PY_TYPES(EBM_PY_CLEAR)
 #undef EBM_PY_CLEAR
     Py_CLEAR(state->array);
+    Py_CLEAR(state->device_scope);
     for (int i = 0; i < EBM_STATUS_COUNT; i++) Py_CLEAR(state->exception[i]);
     return 0;
 }

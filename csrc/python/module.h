@@ -33,6 +33,7 @@
     X(graph)            \
     X(node)             \
     X(builders)         \
+    X(array)            \
     X(plan)             \
     X(profile)          \
     X(testing)          \
@@ -46,6 +47,8 @@
 #define EBM_PY_TYPES(X) \
     X(graph)            \
     X(node)             \
+    X(device_array_base) \
+    X(device_array)     \
     X(plan)             \
     X(profile)          \
     X(scope)            \
@@ -57,7 +60,9 @@ typedef struct ebm_py_state {
 #define EBM_PY_MEMBER(name) PyTypeObject *name;
     EBM_PY_TYPES(EBM_PY_MEMBER)
 #undef EBM_PY_MEMBER
-    PyTypeObject *array;                   /* the subclass of node that C makes instances of */
+    const struct ebm_device *device; /* where things are made that name none, and no scope does */
+    PyObject *device_scope;          /* a context variable: a device's name, or None */
+    PyTypeObject *array;             /* the subclass of node that C makes instances of */
     PyObject *exception[EBM_STATUS_COUNT]; /* error.c */
 } ebm_py_state;
 
@@ -76,6 +81,10 @@ int ebm__py_add_functions(PyObject *module, const char *name, PyMethodDef *funct
 /* The module, given itself or any instance of its types; NULL with TypeError otherwise. */
 BORROWED PyObject *ebm__py_module(PyObject *self);
 ebm_py_state *ebm__py_state(PyObject *self); /* its state; NULL likewise */
+
+/* The device called `name`, or with NULL or None the module's own: 0, or -1 with an exception. */
+struct ebm_device;
+int ebm__py_device(PyObject *self, PyObject *name, const struct ebm_device **out);
 
 /* A slot of a type; ISO C cannot convert a function to `void *`, so it goes by an integer. */
 #define EBM_PY_SLOT(slot, function) {slot, (void *)(uintptr_t)(function)}

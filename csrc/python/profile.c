@@ -66,7 +66,8 @@ static PyObject *profile_rows(PyObject *self, PyObject *unused)
 static PyObject *profile_peak(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    const ebm_device *device = ebm_device_cpu();
+    const ebm_device *device = NULL;
+    if (ebm__py_device(self, NULL, &device) < 0) return NULL;
     double flops = 0, bytes = 0;
     EBM_PY_TRY(self, device->peak(device, &flops, &bytes));
     return Py_BuildValue("(dd)", flops, bytes);

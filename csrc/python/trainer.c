@@ -124,7 +124,7 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *keywo
                             "shape",   "dtype",     "key",       "schedule", NULL};
     PyObject *network, *estimator, *optimizer, *sampler, *training, *shape, *dtype, *key;
     PyObject *schedule = Py_None;
-    ebm_trainer_spec spec = {.device = ebm_device_cpu()};
+    ebm_trainer_spec spec = {.device = NULL};
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOO!OOO|O:Trainer", names, &network,
                                      &estimator, &optimizer, &sampler, &PyDict_Type, &training,
                                      &shape, &dtype, &key, &schedule))
@@ -135,7 +135,8 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *keywo
     ebm_py_trainer *self = (ebm_py_trainer *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->spec = spec;
-    if (make_trainer(self, network, estimator, optimizer, sampler, training, schedule) == 0)
+    if (ebm__py_device((PyObject *)self, NULL, &self->spec.device) == 0 &&
+        make_trainer(self, network, estimator, optimizer, sampler, training, schedule) == 0)
         return (PyObject *)self;
     Py_DECREF(self);
     return NULL;
@@ -238,7 +239,7 @@ static PyObject *trainer_get(PyObject *object, PyObject *args)
     ebm_py_trainer *self = (ebm_py_trainer *)object;
     const char *prefix = "";
     if (!PyArg_ParseTuple(args, "|s:get", &prefix) || !is_idle(self)) return NULL;
-    return ebm__py_state_dict(ebm_trainer_state(self->trainer), prefix);
+    return ebm__py_state_dict(object, ebm_trainer_state(self->trainer), prefix);
 }
 
 static PyObject *trainer_set(PyObject *object, PyObject *dict)

@@ -26,6 +26,37 @@ ebm_status ebm_tensor_new(ebm_tensor **out, const ebm_device *device, ebm_dtype 
     return EBM_OK;
 }
 
+/* By way of the host, where neither is there. */
+static ebm_status copy_over(const ebm_tensor *to, const ebm_tensor *from, size_t bytes)
+{
+    if (from->device->host_memory)
+        return to->device->to_device(to->device, to->data, from->data, bytes);
+    if (to->device->host_memory)
+        return from->device->to_host(from->device, to->data, from->data, bytes);
+    void *host = ebm__alloc(bytes, 1);
+    if (!host) return EBM_NOMEM;
+    ebm_status status = from->device->to_host(from->device, host, from->data, bytes);
+    if (status == EBM_OK) status = to->device->to_device(to->device, to->data, host, bytes);
+    ebm__free(host);
+    return status;
+}
+
+ebm_status ebm_tensor_to(ebm_tensor **out, ebm_tensor *tensor, const ebm_device *device)
+{
+    if (tensor->device == device) {
+        *out = ebm_tensor_retain(tensor);
+        return EBM_OK;
+    }
+    ebm_tensor *copy = NULL;
+    EBM_TRY(ebm_tensor_new(&copy, device, tensor->dtype, &tensor->shape));
+    ebm_status status = copy_over(copy, tensor, ebm_tensor_bytes(tensor));
+    if (status == EBM_OK)
+        *out = copy;
+    else
+        ebm_tensor_release(copy);
+    return status;
+}
+
 ebm_tensor *ebm_tensor_retain(ebm_tensor *tensor)
 {
     if (tensor) __atomic_add_fetch(&tensor->owners, 1, __ATOMIC_RELAXED);

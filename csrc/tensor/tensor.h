@@ -12,11 +12,15 @@ typedef struct ebm_tensor {
     void *data; /* in the memory of `device`; contiguous, 64-byte aligned, zeroed when new */
     const struct ebm_device *device;
     int64_t owners; /* atomic */
+    bool constant;  /* nobody writes it: a plan on another device may read a copy */
 } ebm_tensor;
 
 /* A new zeroed tensor with one owner, in `*out`.  NOMEM, SHAPE (negative or huge sizes). */
 ebm_status ebm_tensor_new(ebm_tensor **out, const struct ebm_device *device, ebm_dtype dtype,
                           const ebm_shape *shape);
+
+/* The tensor on `device`, in `*out`, the caller's: itself if it is there, else a copy.  NOMEM, DEVICE. */
+ebm_status ebm_tensor_to(ebm_tensor **out, ebm_tensor *tensor, const struct ebm_device *device);
 
 ebm_tensor *ebm_tensor_retain(ebm_tensor *tensor); /* one owner more; returns its argument */
 void ebm_tensor_release(ebm_tensor *tensor);       /* NULL is fine */

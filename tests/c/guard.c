@@ -1,6 +1,7 @@
 /* guard.c - see guard.h. */
 #include "guard.h"
 
+#include "apart.h"
 #include "ops/ops.h"
 #include "runner.h"
 
@@ -145,9 +146,12 @@ static const ebm_view *first_view(const ebm_kernel_args *args)
 
 static void count(const ebm_kernel_args *args)
 {
-    if (args->op != EBM_OP_REGION) {
+    const ebm_region *region = args->region;
+    if (!region) {
         counts[args->op][first_view(args)->dtype]++;
     } else {
+        for (int32_t k = 0; k < args->n_in && region->draw; k++)
+            if (region->draw[k].op) counts[region->draw[k].op][EBM_I32]++; /* of the key */
         for (int32_t k = 0; k < args->region->n_instr; k++)
             counts[args->region->instr[k].op][args->region->instr[k].dtype]++;
     }
@@ -191,7 +195,7 @@ static size_t promised(const ebm_kernel_args *args)
 static bool has_own_layout(const ebm_kernel_args *args)
 {
     bool convolves = args->op == EBM_OP_conv || args->op == EBM_OP_conv_data;
-    return args->op > EBM_OP_REGION || (args->op == EBM_OP_matmul && args->n_attr > 2) ||
+    return args->op == EBM_OP_PACK || (args->op == EBM_OP_matmul && args->n_attr > 2) ||
            (convolves && args->n_attr > EBM_CONV_ATTRS);
 }
 
@@ -199,7 +203,7 @@ static bool has_own_layout(const ebm_kernel_args *args)
 static ebm_status run_inside_zones(const ebm_kernel_args *args)
 {
     const ebm_device *cpu = ebm_device_cpu();
-    ebm_status status = (kernels ? kernels : cpu->run)(cpu, args);
+    ebm_status status = (kernels ? kernels : run_apart)(cpu, args);
     for (int k = 0; k < n_blocks; k++) {
         guard_written(blocks[k].data);
         inspect(&blocks[k], "a product");
@@ -219,14 +223,14 @@ static ebm_status run_watched(const ebm_kernel_args *args)
         OPEN(r.first, r.bytes);
     }
     OPEN(scratch.first, scratch.bytes);
-    ebm_status status = (kernels ? kernels : cpu->run)(cpu, args);
+    ebm_status status = (kernels ? kernels : run_apart)(cpu, args);
     for (int k = 0; k < n_blocks; k++) OPEN(blocks[k].all, all_bytes(&blocks[k]));
     for (int32_t k = 0; k < args->n_out; k++) {
         range r = range_of(&args->out[k]);
         allow(&r);
     }
     allow(&scratch);
-    const char *name = args->op == EBM_OP_REGION ? "region" : ebm_op_get((ebm_op)args->op)->name;
+    const char *name = ebm_op_get((ebm_op)args->op)->name;
     for (int k = 0; k < n_blocks; k++) inspect(&blocks[k], name);
     return status;
 }
@@ -257,16 +261,18 @@ static void device_free(const ebm_device *device, void *data)
     guard_free(data);
 }
 
-const ebm_device *guard_device(void)
+const ebm_device *guard_device(bool card)
 {
-    static ebm_device guard;
-    guard = *ebm_device_cpu();
-    guard.name = "guard";
-    guard.alloc = device_alloc;
-    guard.free = device_free;
-    guard.scratch = guard_scratch;
-    guard.run = guard_run;
-    return &guard;
+    static ebm_device both[2];
+    ebm_device *guard = &both[card];
+    *guard = *ebm_device_cpu();
+    guard->name = "guard";
+    guard->draws_in_regions = guard->joins_regions = card;
+    guard->alloc = device_alloc;
+    guard->free = device_free;
+    guard->scratch = guard_scratch;
+    guard->run = guard_run;
+    return guard;
 }
 
 int64_t guard_count(ebm_op op, ebm_dtype dtype)

@@ -11,7 +11,8 @@
 #include "graph/graph.h"
 #include "tensor/device.h"
 
-const ebm_device *guard_device(void);
+/* `card`: one whose regions draw and are joined, as on a card. */
+const ebm_device *guard_device(bool card);
 
 /* A watched block, zeroed, which ends with its last byte: for inputs and outputs. */
 void *guard_alloc(size_t bytes);

@@ -1,9 +1,10 @@
-"""The form of csrc: who may include whom, how long files and functions are, lines a folder.
+"""The form of csrc and cuda: who may include whom, lengths of files and functions, lines.
 
     python tests/package/floors.py [root]     prints the report; exits with 1 on a violation
 
 A folder is on a floor.  Its files include files of their own folder and of lower floors, by
-their path from csrc.  Folders that stand on the same floor do not know each other.
+their path from csrc.  Folders that stand on the same floor do not know each other.  cuda stands
+where csrc/cpu does; its own headers are named without a path.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ FLOORS = (
     ("tensor",),
     ("graph",),
     ("ops", "plan"),
-    ("cpu", "program"),
+    ("cpu", "cuda", "program"),
     ("networks",),
     ("samplers",),
     ("estimators",),
@@ -33,13 +34,16 @@ INCLUDE = re.compile(r'\s*#\s*include\s+"([^"]+)"')
 
 
 def sources(root: Path) -> list[Path]:
-    """Every file below root/csrc."""
-    return sorted(path for path in (root / "csrc").rglob("*") if path.is_file())
+    """Every file below root/csrc and root/cuda."""
+    files = [*(root / "csrc").rglob("*"), *(root / "cuda").rglob("*")]
+    return sorted(path for path in files if path.is_file())
 
 
 def wrong_include(folder: str, target: str, csrc: Path) -> str | None:
     """Why a file of `folder` may not include `target`; None if it may."""
     there = target.split("/")[0]
+    if folder == "cuda" and (csrc.parent / "cuda" / target).is_file():
+        return None
     if not (csrc / target).is_file():
         return f'no file "{target}": includes are written from csrc'
     if there not in LEVEL:
@@ -67,7 +71,8 @@ def long_functions(lines: list[str]) -> Iterator[tuple[int, str, int]]:
 def check_file(path: Path, root: Path) -> Iterator[str]:
     """The violations of one file, as `path:line: what`."""
     name = path.relative_to(root).as_posix()
-    folder = path.relative_to(root / "csrc").parts[0]
+    parts = path.relative_to(root).parts
+    folder = parts[1] if parts[0] == "csrc" else parts[0]
     if folder not in LEVEL:
         yield f"{name}:1: {folder}/ stands on no floor"
         return
@@ -84,19 +89,19 @@ def check_file(path: Path, root: Path) -> Iterator[str]:
 
 
 def check(root: Path) -> list[str]:
-    """All violations below root/csrc."""
+    """All violations below root/csrc and root/cuda."""
     return [message for path in sources(root) for message in check_file(path, root)]
 
 
 def report(root: Path) -> str:
     """Files and lines of each folder of csrc, from the ground up, and of the other folders."""
     rows = []
-    csrc = [f"csrc/{folder}" for folder in LEVEL]
-    for folder in (*csrc, "ebmlib", "tests", "benchmarks"):
+    csrc = [f"csrc/{folder}" for folder in LEVEL if folder != "cuda"]
+    for folder in (*csrc, "cuda", "ebmlib", "tests", "benchmarks"):
         files = [
             path
             for path in (root / folder).rglob("*")
-            if path.suffix in {".c", ".h", ".inc", ".def", ".py", ".pyi"}
+            if path.suffix in {".c", ".h", ".inc", ".def", ".cu", ".cc", ".py", ".pyi"}
         ]
         if files:
             lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)

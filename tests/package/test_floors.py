@@ -22,6 +22,19 @@ def test_the_report_counts_every_folder():
         assert f"\n{folder} " in f"\n{text}"
 
 
+def test_kernels_of_cuda_know_nothing_above_them(house):
+    path = house / "cuda" / "move.cu"
+    path.parent.mkdir()
+    (house / "cuda" / "kernels.h").write_text("int a;\n")
+    path.write_text('#include "kernels.h"\n#include "graph/graph.h"\n')
+    assert floors.check(house) == []
+    (house / "csrc" / "networks").mkdir()
+    (house / "csrc" / "networks" / "network.h").write_text("int a;\n")
+    path.write_text('#include "networks/network.h"\n')
+    (message,) = floors.check(house)
+    assert message.startswith("cuda/move.cu:1: cuda/ may not include networks/network.h")
+
+
 @pytest.fixture
 def house(tmp_path):
     """A small house without a fault."""
@@ -48,6 +61,7 @@ def house(tmp_path):
         ("ops/a.c", '  #  include "plan/plan.h"\n', 1, "ops/ may not include plan/plan.h"),
         ("base/a.c", '#include "status.h"\n', 1, "includes are written from csrc"),
         ("attic/a.c", "int a;\n", 1, "attic/ stands on no floor"),
+        ("plan/a.c", '#include "cuda/kernels.h"\n', 1, "includes are written from csrc"),
         ("base/a.c", "int a;\n" * 801, 801, "801 lines, at most 800"),
         ("base/a.c", "int f(void)\n{\n" + "    ;\n" * 81 + "}\n", 2, "int f(void): 81 lines"),
     ],

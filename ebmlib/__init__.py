@@ -13,6 +13,7 @@ from typing import Any
 from . import errors
 from ._array import TracedArray
 from ._core import num_threads, set_num_threads
+from ._device import Array, asarray, device, from_dlpack
 from ._numpy import supported_functions
 from ._profile import profile
 from .transforms import grad, hvp, jit, jvp, repeat, stop_gradient, value_and_grad, vjp
@@ -35,8 +36,12 @@ _MODULES = {
 }
 
 __all__ = [
+    "Array",
     "TracedArray",
+    "asarray",
+    "device",
     "errors",
+    "from_dlpack",
     "grad",
     "hvp",
     "jit",

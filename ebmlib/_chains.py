@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._compile import Traced, same_constants, trace_rows
+from ._device import scope
 from ._interchange import as_array, as_numbers
 from .errors import ShapeError, not_fitted
 from .networks import BoundNetwork, Network
@@ -33,6 +34,7 @@ class Target:
         self.energy, dtype = as_energy(energy, args)
         x0 = as_numbers(x0, "x0")
         network = getattr(energy, "energy_", energy)
+        self.device = network.device if isinstance(network, BoundNetwork) else None
         if isinstance(network, BoundNetwork) and (not x0.ndim or x0.shape[1:] != network.shape):
             raise ShapeError(f"x0: shape {x0.shape}, expected (N, {str(network.shape)[1:]}")
         if dtype is None:
@@ -42,7 +44,13 @@ class Target:
 
     @contextmanager
     def chain(
-        self, spec: tuple[str, dict[str, Any]], leg: int, rest: int, info: bool, block: int
+        self,
+        spec: tuple[str, dict[str, Any]],
+        leg: int,
+        rest: int,
+        info: bool,
+        block: int,
+        device: str | None = None,
     ) -> Iterator[_core.Chain]:
         """A compiled chain for the time of a run: a kept one if its energy is the same now.
 
@@ -55,12 +63,16 @@ class Target:
             block = 0
         made_of: Any = self.energy if is_network else self._trace(block)
         name = id(self.energy) if is_network else made_of.text()
-        place = (repr(spec), name, x0.dtype, x0.shape, leg, rest, info, block)
+        where = device or self.device or _core.device()
+        place = (repr(spec), name, x0.dtype, x0.shape, leg, rest, info, block, where)
         kept = _kept.pop(place, None)
         if kept is not None and (is_network or same_constants(kept[1], made_of)):
             chain, made_of = kept  # its trace has the arrays that the chain reads
         else:
-            chain = _core.Chain(spec, self.energy, x0.dtype, x0.shape, leg, rest, info, block)
+            with scope(where):
+                chain = _core.Chain(
+                    spec, self.energy, x0.dtype, x0.shape, leg, rest, info, block
+                )
         try:
             yield chain
         finally:

@@ -19,6 +19,7 @@ import numpy as np
 from . import _core, _tree
 from ._checks import WRONG, placed
 from ._core import Node
+from ._device import from_dlpack, is_foreign, place_of
 from ._interchange import as_array
 from ._trace import BOOL, FLOAT64, INT, Trace, as_node, canonical, current
 from .errors import StateError
@@ -94,7 +95,7 @@ def signature(leaves: list[Any], structure: Any) -> tuple[list[Any], tuple[Spec,
         if spec is not None:
             leaf = np.asarray(leaf)
         else:
-            if not isinstance(leaf, np.ndarray):
+            if not isinstance(leaf, np.ndarray | _core.DeviceArray):
                 leaf = _as_array(leaf, structure, k)
             spec = (_canonical(leaf.dtype, structure, k), leaf.shape, False)
         values.append(leaf)
@@ -105,6 +106,9 @@ def signature(leaves: list[Any], structure: Any) -> tuple[list[Any], tuple[Spec,
 def _as_array(leaf: Any, structure: Any, k: int) -> NDArray[Any]:
     if isinstance(leaf, Node):
         raise StateError("a traced array escaped: the function that it belongs to has ended")
+    if is_foreign(leaf):
+        array: NDArray[Any] = from_dlpack(leaf)
+        return array
     if not isinstance(leaf, np.generic) and not _is_array(leaf):
         raise TypeError(
             f"argument {_name(structure, k)}: got {type(leaf).__name__}, expected an array: "
@@ -144,16 +148,20 @@ def compile_function(
     specs: Sequence[Spec],
     pure: bool,
     donated: Sequence[int] = (),
+    place: tuple[str | None, bool] = (None, False),
 ) -> Compiled:
     """Traces and compiles; unless known to be ``pure``, traces twice and compares.
 
-    donated: the leaves of the arguments whose arrays results may overwrite.
+    donated: the leaves of the arguments whose arrays results may overwrite; place: the device,
+    and whether results stay on it.
     """
     traced = Traced(function, structure, specs)
     if not pure:
         _check_purity(traced, Traced(function, structure, specs), name)
     alias = _overwrites(traced.outs, specs, donated) if donated else None
-    return Compiled(_core.Plan(traced.graph, traced.outs, alias=alias), traced.structure)
+    device, keep = place
+    plan = _core.Plan(traced.graph, traced.outs, alias=alias, device=device, keep=keep)
+    return Compiled(plan, traced.structure)
 
 
 def _overwrites(outs: list[Any], specs: Sequence[Spec], donated: Sequence[int]) -> list[int]:
@@ -280,10 +288,11 @@ def transformed(
             return inline(*args, **kwargs)
         leaves, structure = _tree.flatten((args, kwargs))
         values, specs = signature(leaves, structure)
-        compiled = cache.get((structure, specs))
+        place = place_of(values)
+        compiled = cache.get((structure, specs, place))
         if compiled is None:
-            compiled = compile_function(inline, name, structure, specs, pure=False)
-            cache[structure, specs] = compiled
+            compiled = compile_function(inline, name, structure, specs, False, place=place)
+            cache[structure, specs, place] = compiled
         return compiled(values)
 
     functools.update_wrapper(call, function, updated=())
@@ -336,7 +345,8 @@ def also_concrete(*arrays: str) -> Callable[[F], F]:
             key = options_key((options, sorted(kwargs.items())))
             leaves, structure = _tree.flatten(((), given))
             values, specs = signature(leaves, structure)
-            compiled = cache.get((structure, specs, key))
+            place = place_of(values)
+            compiled = cache.get((structure, specs, key, place))
             if compiled is None:
 
                 def inline(**traced: Any) -> Any:
@@ -346,9 +356,9 @@ def also_concrete(*arrays: str) -> Callable[[F], F]:
                 if len(cache) == MAX_CONCRETE:
                     cache.clear()
                 compiled = compile_function(
-                    inline, function.__name__, structure, specs, pure=True
+                    inline, function.__name__, structure, specs, True, place=place
                 )
-                cache[structure, specs, key] = compiled
+                cache[structure, specs, key, place] = compiled
             return compiled(values)
 
         return cast(F, call)
@@ -366,4 +376,5 @@ def options_key(value: Any) -> Any:
 
 
 def _concrete(value: Any) -> Any:
-    return value if isinstance(value, Node | np.ndarray | float | int) else np.asarray(value)
+    kinds = Node | np.ndarray | _core.DeviceArray | float | int
+    return value if isinstance(value, kinds) else np.asarray(value)

@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from . import _core
 from ._checkpoint import Checkpoint, Durable
 from ._checks import float_dtype, path_of, whole
+from ._device import scope
 from ._loop import Event, Fit, Memory, Rollback, ShowProgress, Validation, lasting
 from ._params import Parameters
 from ._rows import check_names, check_rows, feature_names, in_parts, read_at_random
@@ -80,6 +81,7 @@ class EnergyEstimator(Parameters, Durable):
         max_rollbacks: int = 10,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 1000,
+        device: str | None = None,
     ) -> None:
         self.network = network
         self.sampler = sampler
@@ -104,6 +106,7 @@ class EnergyEstimator(Parameters, Durable):
         self.max_rollbacks = max_rollbacks
         self.checkpoint = checkpoint
         self.checkpoint_every = checkpoint_every
+        self.device = device
 
     # ---- fitting ----
 
@@ -200,8 +203,9 @@ class EnergyEstimator(Parameters, Durable):
             old.get("-")  # StateError while another thread runs it
         float_dtype(self.dtype, f"{type(self).__name__}: dtype")
         row, words, spec = x.shape[1:], key(self.random_state), self._spec()
-        trainer = _core.Trainer(**spec, shape=row, dtype=self.dtype, key=words)
-        energy = BoundNetwork(self._network, row, random_state=0, dtype=self.dtype)
+        with scope(self.device):
+            trainer = _core.Trainer(**spec, shape=row, dtype=self.dtype, key=words)
+            energy = BoundNetwork(self._network, row, random_state=0, dtype=self.dtype)
         for name, array in self._network._starts(row, words).items():
             array = array.astype(self.dtype)
             trainer.set({f"params.{name}": array})
@@ -228,9 +232,10 @@ class EnergyEstimator(Parameters, Durable):
         if self.ema:
             starts = {f"ema.{k}": a for k, a in arrays.items() if k.startswith("params.")}
             arrays = starts | arrays
-        trainer = _core.Trainer(
-            **spec, shape=self._row, dtype=self.energy_.dtype, key=self._key
-        )
+        with scope(self.device):
+            trainer = _core.Trainer(
+                **spec, shape=self._row, dtype=self.energy_.dtype, key=self._key
+            )
         trainer.set(arrays)
         self._trainer, self._made_of = trainer, spec
         vars(self).pop("_saved", None)

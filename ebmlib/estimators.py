@@ -79,6 +79,8 @@ class CD(EnergyEstimator):
         A file that a fit writes itself to, at its start, every ``checkpoint_every`` steps, and
         in the end: ``ebm.load(path).resume(X)`` goes on to the same bits.
     checkpoint_every : int, default 1000
+    device : {"cpu", "cuda"} or None
+        Where it trains; None: as `ebmlib.device` says.
 
     Attributes
     ----------
@@ -125,6 +127,8 @@ class PCD(EnergyEstimator):
     ema, batch_size, max_steps, image_shape, warm_start, random_state, verbose, dtype
         As in `CD`.
     callbacks, on_divergence, snapshot_every, max_rollbacks, checkpoint, checkpoint_every
+        As in `CD`.
+    device
         As in `CD`.
 
     Attributes
@@ -178,6 +182,7 @@ class PCD(EnergyEstimator):
         max_rollbacks: int = 10,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 1000,
+        device: str | None = None,
     ) -> None:
         super().__init__(
             network,
@@ -203,6 +208,7 @@ class PCD(EnergyEstimator):
             max_rollbacks=max_rollbacks,
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
+            device=device,
         )
         self.buffer_size = buffer_size
         self.reinit = reinit

@@ -23,6 +23,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import _core
 from ._checks import float_dtype, sizes
+from ._device import scope
 from ._files import Arrays, File, Savable, dtype_name
 from ._function import Call, Record, Template, flat
 from ._interchange import as_numbers
@@ -64,6 +65,7 @@ class Network(Specification):
         shape: int | Sequence[int],
         random_state: Any = None,
         dtype: DTypeLike = np.float32,
+        device: str | None = None,
     ) -> BoundNetwork:
         """A network with its own arrays, for rows of ``shape``.
 
@@ -74,12 +76,14 @@ class Network(Specification):
         random_state : int, numpy.random.Generator or None
             Where the initial weights come from.
         dtype : float32 or float64
+        device : {"cpu", "cuda"} or None
+            Where its arrays lie and its energies are computed; None: as `ebmlib.device` says.
 
         Returns
         -------
         BoundNetwork
         """
-        return BoundNetwork(self, shape, random_state=random_state, dtype=dtype)
+        return BoundNetwork(self, shape, random_state, dtype, device)
 
 
 class MLP(Network):
@@ -381,12 +385,12 @@ class BoundNetwork(Savable):
     network : MLP, ConvNet or Function
     shape : int or tuple of int
         Of one row.
-    random_state, dtype
+    random_state, dtype, device
         As in ``Network.bind``.
 
     Attributes
     ----------
-    network, shape, dtype
+    network, shape, dtype, device
         What it was made of.
     n_parameters : int
         Numbers in all arrays.
@@ -408,6 +412,7 @@ class BoundNetwork(Savable):
         shape: int | Sequence[int],
         random_state: Any = None,
         dtype: DTypeLike = np.float32,
+        device: str | None = None,
     ) -> None:
         if not isinstance(network, Network):
             raise TypeError(
@@ -420,7 +425,9 @@ class BoundNetwork(Savable):
             raise ValueError("bind: shape: got (), expected at least one size")
         self.dtype = float_dtype(dtype, "bind: dtype")
         words = key(random_state)
-        self._core = _core.Bound(network._spec(), self.shape, self.dtype, words)
+        with scope(device):
+            self._core = _core.Bound(network._spec(), self.shape, self.dtype, words)
+            self.device = _core.device()
         self.set_parameters(network._starts(self.shape, words))
         network._check_rows(self)
 
@@ -442,7 +449,8 @@ class BoundNetwork(Savable):
         """Energies of coupled rows: of exactly these, in a plan of their number."""
         graph = _core.Graph()
         node = self._core.build(graph.input("x", self.dtype, x.shape, False))
-        return _core.Plan(graph, [node])(x)[0]
+        energies: NDArray[Any] = _core.Plan(graph, [node], device=self.device)(x)[0]
+        return energies
 
     def _expect_rows(self, shape: tuple[int, ...]) -> None:
         if shape[1:] != self.shape or not shape:

@@ -76,6 +76,7 @@ class Sampler(Specification):
         return_info: bool = False,
         out: NDArray[Any] | None = None,
         block_rows: int | None = None,
+        device: str | None = None,
     ) -> Any:
         """Walk from x0.
 
@@ -103,6 +104,9 @@ class Sampler(Specification):
             Chains that walk at once, rounded up to a multiple of 64; it bounds the memory and
             changes no bit.  None: for a network as many as fit into 16 MiB, for a function
             all, since it may hold an array with a number for each of the N chains.
+        device : {"cpu", "cuda"} or None
+            Where the chains walk; None: where the network's arrays lie, for a function as
+            `ebmlib.device` says.
 
         Returns
         -------
@@ -134,7 +138,7 @@ class Sampler(Specification):
         if return_trace and out is None:
             trace = np.empty((legs, *target.x0.shape), target.x0.dtype)
         block = -1 if block_rows is None else whole(block_rows, "block_rows", 1)
-        with target.chain(self._spec(), leg, rest, return_info, block) as chain:
+        with target.chain(self._spec(), leg, rest, return_info, block, device) as chain:
             x, infos = chain(target.x0, key(random_state), 0, legs, trace)
             info = dict(zip(chain.info, infos, strict=True)) if return_info else None
         self._check_finite(x, n_steps)

@@ -10,6 +10,7 @@ traced and kept as a constant; to change a value later, make it an argument.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +18,7 @@ from . import _tree
 from ._checks import WRONG, function, placed, positions
 from ._compile import cache_of, compile_function, name_of, signature, transformed
 from ._core import Node, ops
+from ._device import checked, place_of, scope
 from ._trace import Trace, as_node, current, need
 from .errors import ShapeError
 
@@ -47,6 +49,7 @@ def jit(
     *,
     static_argnums: int | Sequence[int] = (),
     donate_argnums: int | Sequence[int] = (),
+    device: str | None = None,
 ) -> Function:
     """The function compiled: traced once for each structure, dtype and shape of its arguments,
     run in C.
@@ -62,6 +65,9 @@ def jit(
         allocated anew.  Do not use them afterwards: their contents are undefined, also after an
         error.  Arrays that are read-only, or share memory with another argument, are copied.
         Such a call is not interrupted by Ctrl-C before its end.
+    device : {"cpu", "cuda"} or None
+        Where it runs, and where results stay; None: where its arguments lie, else as
+        `ebmlib.device` says.
 
     Returns
     -------
@@ -81,6 +87,8 @@ def jit(
     function(f, "jit")
     static = positions(static_argnums, "jit: static_argnums")
     donate = positions(donate_argnums, "jit: donate_argnums")
+    if device is not None:
+        return _on_device(jit(f, static_argnums=static, donate_argnums=donate), device)
     if not static and not donate:
         return transformed(f, f, ("jit",), name_of(f))
     cache = cache_of(f, ("jit", static, donate))
@@ -103,7 +111,8 @@ def jit(
 
         leaves, structure = _tree.flatten((tuple(args[k] for k in moving), kwargs))
         values, specs = signature(leaves, structure)
-        key = (_static_key(fixed), structure, specs)
+        place = place_of(values)
+        key = (_static_key(fixed), structure, specs, place)
         if key not in cache:
             sizes = [len(_tree.flatten(args[k])[0]) for k in moving]
             cache[key] = compile_function(
@@ -113,11 +122,25 @@ def jit(
                 specs,
                 pure=False,
                 donated=_leaves_of([k in given for k in moving], sizes),
+                place=place,
             )
         return cache[key](values)
 
     call.__name__ = name_of(f)
     call.__doc__ = f.__doc__
+    return call
+
+
+def _on_device(compiled: Function, name: str) -> Function:
+    checked(name)
+
+    @functools.wraps(compiled)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if current() is not None:
+            return compiled(*args, **kwargs)
+        with scope(name):
+            return compiled(*args, **kwargs)
+
     return call
 
 

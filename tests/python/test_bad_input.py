@@ -17,6 +17,7 @@ import ebmlib as ebm
 from tests.python.bad_input import (
     arrays,
     datasets,
+    devices,
     estimators,
     fitting,
     functional,
@@ -36,6 +37,7 @@ from tests.python.bad_input import (
 TABLES = (
     arrays,
     datasets,
+    devices,
     estimators,
     fitting,
     functional,
@@ -73,6 +75,9 @@ UNCHECKED = {
     "CSVLogger.on_begin": "called by fits",
     "CSVLogger.on_step": "called by fits",
     "Node.as_weak": "of the core; takes nothing",
+    "Array.item": "takes nothing; tests/cuda",
+    "DeviceArray.numpy": "takes nothing; tests/cuda",
+    "DeviceArray.to": "of an array on a device: tests/cuda",
 }
 OWN_METHODS = ("__call__",)
 

@@ -87,6 +87,8 @@ def function_network():
 
 EXAMPLES = {
     ebm.TracedArray: [],  # see below
+    ebm.Array: [],  # where there is a device: tests/cuda
+    ebm.device: [lambda: ebm.device("cpu")],
     networks.BoundNetwork: [
         lambda: networks.MLP((3,)).bind(2, random_state=0),
         lambda: function_network().bind(2, random_state=0),

@@ -3,6 +3,7 @@
 # make docs     the user guide and the API reference, into build/docs/html; every example runs
 # make build    the extension, in place; rebuilds what has changed
 # make py-asan  Python tests on an extension with sanitizers; .ci/run does it too
+# make py-cuda  Python tests on the CUDA kernels, run by the host with sanitizers; likewise
 # make bench    benchmarks/ against PyTorch, torch.compile, JAX and others: checked, then timed; the
 #               tables in build/bench.md, all figures in build/bench.json (SYSTEMS=usual leaves out
 #               torch.compile; RUN="--workloads W5,W6 --merge" goes on with a run that was stopped)
@@ -18,14 +19,15 @@ PYTHON := $(shell for p in $(NAMES); do $$p $(NEW_ENOUGH) && echo $$p && break; 
 PY := .venv/bin/python
 NBCONVERT := $(PY) -m nbconvert --log-level WARN
 COALESCE := --CoalesceStreamsPreprocessor.enabled=True # a progress line overwrites itself
-C_FILES = $(shell find csrc tests/c -name '*.[ch]')
+C_FILES = $(shell find csrc tests/c cuda tests/cuda -name '*.[ch]' -o -name '*.cu' -o -name '*.cc')
 
 export EBMLIB_WERROR := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export JUPYTER_PLATFORM_DIRS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: bench demo test docs build c-test c-asan c-tsan py-asan static format clean
+.PHONY: bench demo test docs build cuda-host c-test c-asan c-tsan py-asan py-cuda static format \
+	clean
 
 # Warnings of a compiler that we have not seen yet shall not keep anyone from a first look.
 demo: EBMLIB_WERROR := 0
@@ -37,7 +39,7 @@ demo: .venv/demo
 	@echo "The page:    $(CURDIR)/build/demo/quickstart.html"
 	@echo "Its figures: $(CURDIR)/build/demo/quickstart_files/"
 
-test: build c-test static docs
+test: build cuda-host c-test static docs
 	EBMLIB_QUICK=1 $(PY) -m pytest --nbmake --nbmake-timeout=600 tests notebooks
 
 docs: build
@@ -46,6 +48,10 @@ docs: build
 
 build: .venv/test
 	$(PY) setup.py -q build_ext --inplace
+
+# The CUDA kernels as a device of the host, for tests/cuda.
+cuda-host: .venv/test
+	$(PY) setup.py -q cuda_host
 
 c-test: c-asan c-tsan
 
@@ -74,6 +80,26 @@ py-asan: .venv/test
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
 		$(CURDIR)/$(PY) -m pytest -q \
 		--capture=sys -p no:cacheprovider -k 'not f64 and not leave and not long' $(PY_ASAN)
+
+# What runs on a device, on cuda-host: kernels with sanitizers, in three orders of threads and sizes of
+# blocks, and what stands on them without.
+CUDA_KERNELS = tests/ops/test_ops.py tests/ops/test_devices.py tests/ops/test_long.py tests/ops/test_random.py
+CUDA_ABOVE = tests/ops tests/parity tests/python/test_networks.py tests/python/test_samplers.py \
+	tests/python/test_estimators.py
+CUDA_PYTEST = cd build/py-cuda && EBMLIB_TEST_DEVICE=cuda-host ASAN_OPTIONS=detect_leaks=0 \
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
+	$(CURDIR)/$(PY) -m pytest -q --capture=sys -p no:cacheprovider
+py-cuda: cuda-host
+	EBMLIB_CUDA=0 $(PY) setup.py -q build --build-lib build/py-cuda
+	EBMLIB_SANITIZE=address,undefined EBMLIB_CUDA_HOST=build/py-cuda/ebmlib/devices/libebm-cuda-host.so \
+		$(PY) setup.py -q cuda_host
+	rm -rf build/py-cuda/tests build/py-cuda/csrc
+	cp -r tests csrc pyproject.toml build/py-cuda
+	$(subst EBMLIB_TEST_DEVICE=cuda-host,,$(CUDA_PYTEST)) tests/cuda --ignore tests/cuda/test_shim.py
+	$(CUDA_PYTEST) $(CUDA_KERNELS)
+	export EBMLIB_CUDA_ORDER=1 EBMLIB_CUDA_BLOCK=32; $(CUDA_PYTEST) $(CUDA_KERNELS) -k 'not along'
+	export EBMLIB_CUDA_ORDER=2 EBMLIB_CUDA_BLOCK=256; $(CUDA_PYTEST) $(CUDA_KERNELS) -k 'not along'
+	EBMLIB_TEST_DEVICE=cuda-host $(PY) -m pytest -q $(CUDA_ABOVE) -k 'not learns' # 1,500 steps
 
 static: build
 	$(PY) tests/package/floors.py

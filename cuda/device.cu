@@ -72,8 +72,7 @@ int64_t ebm__cuda_size(const ebm_view *view)
 
 int32_t ebm__cuda_item(int32_t dtype)
 {
-    static const int32_t items[EBM_DTYPE_COUNT] = {4, 8, 4, 1, 1};
-    return items[dtype];
+    return (int32_t)core->dtype_size((ebm_dtype)dtype);
 }
 
 dim3 ebm__cuda_grid(int64_t n, int32_t block)
@@ -170,7 +169,7 @@ ebm_status cuda_sync(const ebm_device *)
     ebm_cuda_fault fault = *context.fault;
     if (!fault.op) return EBM_OK;
     context.fault->op = 0;
-    const char *name = core->op_name(fault.op);
+    const char *name = core->op_get(fault.op)->name;
     if (fault.size == 0)
         return ebm_fail(EBM_INDEX, "%s: index out of range: got %d, expected none: empty axis",
                         name, (int)fault.index);
@@ -234,50 +233,19 @@ ebm_status to_host(const ebm_device *device, void *to, const void *from, size_t 
 
 // ---- kernels ------------------------------------------------------------------------------------
 
-enum family {
-    FAMILY_STRUCTURE,
-    FAMILY_ELEMENTWISE,
-    FAMILY_REDUCE,
-    FAMILY_MOVE,
-    FAMILY_INDEX,
-    FAMILY_MATMUL,
-    FAMILY_CONV,
-    FAMILY_LINALG,
-    FAMILY_SORT,
-    FAMILY_RANDOM
-};
-
-family family_of(int32_t op)
-{
-    static const family families[] = {
-#define EW1(id, px) FAMILY_ELEMENTWISE,
-#define EW2(id, pa, pb) FAMILY_ELEMENTWISE,
-#define LIN(id, n, family) FAMILY_##family,
-#define MULTI(id, n, family) FAMILY_##family,
-#define NON(id, n, family) FAMILY_##family,
-#define GEN(id, n, family) FAMILY_##family,
-#define OWN(id, n, family) FAMILY_##family,
-#define SPECIAL(id, n, family) FAMILY_##family,
-#include "graph/ops.def"
-        FAMILY_ELEMENTWISE,
-        FAMILY_ELEMENTWISE, // regions
-    };
-    return op >= 0 && op <= EBM_OP_REGIONS ? families[op] : FAMILY_STRUCTURE;
-}
-
 size_t cuda_scratch(const ebm_device *, const ebm_kernel_args *args)
 {
-    switch (family_of(args->op)) {
-    case FAMILY_ELEMENTWISE: return ebm__cuda_elementwise_scratch(args);
-    case FAMILY_REDUCE: return ebm__cuda_reduce_scratch(args);
-    case FAMILY_MOVE: return ebm__cuda_move_scratch(args);
-    case FAMILY_INDEX: return ebm__cuda_index_scratch(args);
-    case FAMILY_MATMUL: return ebm__cuda_matmul_scratch(args);
-    case FAMILY_CONV: return ebm__cuda_conv_scratch(args);
-    case FAMILY_LINALG: return ebm__cuda_linalg_scratch(args);
-    case FAMILY_SORT: return ebm__cuda_sort_scratch(args);
-    case FAMILY_RANDOM: return ebm__cuda_random_scratch(args);
-    case FAMILY_STRUCTURE: break;
+    switch (core->op_get(args->op)->family) {
+    case EBM_FAMILY_ELEMENTWISE: return ebm__cuda_elementwise_scratch(args);
+    case EBM_FAMILY_REDUCE: return ebm__cuda_reduce_scratch(args);
+    case EBM_FAMILY_MOVE: return ebm__cuda_move_scratch(args);
+    case EBM_FAMILY_INDEX: return ebm__cuda_index_scratch(args);
+    case EBM_FAMILY_MATMUL: return ebm__cuda_matmul_scratch(args);
+    case EBM_FAMILY_CONV: return ebm__cuda_conv_scratch(args);
+    case EBM_FAMILY_LINALG: return ebm__cuda_linalg_scratch(args);
+    case EBM_FAMILY_SORT: return ebm__cuda_sort_scratch(args);
+    case EBM_FAMILY_RANDOM: return ebm__cuda_random_scratch(args);
+    case EBM_FAMILY_STRUCTURE: break;
     }
     return 0;
 }
@@ -291,19 +259,19 @@ size_t cuda_packed(const ebm_device *, const ebm_kernel_args *)
 ebm_status cuda_run(const ebm_device *, const ebm_kernel_args *args)
 {
     guard hold(device_lock);
-    switch (family_of(args->op)) {
-    case FAMILY_ELEMENTWISE: return ebm__cuda_elementwise(args);
-    case FAMILY_REDUCE: return ebm__cuda_reduce(args);
-    case FAMILY_MOVE: return ebm__cuda_move(args);
-    case FAMILY_INDEX: return ebm__cuda_index(args);
-    case FAMILY_MATMUL: return ebm__cuda_matmul(args);
-    case FAMILY_CONV: return ebm__cuda_conv(args);
-    case FAMILY_LINALG: return ebm__cuda_linalg(args);
-    case FAMILY_SORT: return ebm__cuda_sort(args);
-    case FAMILY_RANDOM: return ebm__cuda_random(args);
-    case FAMILY_STRUCTURE: break;
+    switch (core->op_get(args->op)->family) {
+    case EBM_FAMILY_ELEMENTWISE: return ebm__cuda_elementwise(args);
+    case EBM_FAMILY_REDUCE: return ebm__cuda_reduce(args);
+    case EBM_FAMILY_MOVE: return ebm__cuda_move(args);
+    case EBM_FAMILY_INDEX: return ebm__cuda_index(args);
+    case EBM_FAMILY_MATMUL: return ebm__cuda_matmul(args);
+    case EBM_FAMILY_CONV: return ebm__cuda_conv(args);
+    case EBM_FAMILY_LINALG: return ebm__cuda_linalg(args);
+    case EBM_FAMILY_SORT: return ebm__cuda_sort(args);
+    case EBM_FAMILY_RANDOM: return ebm__cuda_random(args);
+    case EBM_FAMILY_STRUCTURE: break;
     }
-    return ebm_fail(EBM_UNSUPPORTED, "cuda: op '%s' has no kernel", core->op_name(args->op));
+    return ebm_fail(EBM_UNSUPPORTED, "cuda: op '%s' has no kernel", core->op_get(args->op)->name);
 }
 
 // ---- recordings ---------------------------------------------------------------------------------

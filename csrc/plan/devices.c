@@ -30,9 +30,9 @@ static library libraries[] = {
      "the CUDA kernels on the host are for tests: python setup.py cuda_host makes them", NULL},
 };
 
-static const char *op_name(int32_t op)
+static const ebm_op_info *op_get(int32_t op)
 {
-    return op >= 0 && op <= EBM_OP_PACK ? ebm_op_get((ebm_op)op)->name : "?";
+    return ebm_op_get(op >= 0 && op <= EBM_OP_PACK ? (ebm_op)op : EBM_OP_poison);
 }
 
 static const ebm_core core = {
@@ -40,7 +40,8 @@ static const ebm_core core = {
     .kernel_args = sizeof(ebm_kernel_args),
     .fail = ebm_fail,
     .dtype_name = ebm_dtype_name,
-    .op_name = op_name,
+    .dtype_size = ebm_dtype_size,
+    .op_get = op_get,
 };
 
 /* The path of `file` in the folder of libraries. */

@@ -75,7 +75,8 @@ typedef struct ebm_core {
     size_t ops, kernel_args; /* EBM_OP_COUNT, sizeof(ebm_kernel_args) */
     ebm_status (*fail)(ebm_status code, const char *format, ...) EBM_PRINTF(2, 3);
     const char *(*dtype_name)(ebm_dtype dtype);
-    const char *(*op_name)(int32_t op);
+    size_t (*dtype_size)(ebm_dtype dtype);
+    const struct ebm_op_info *(*op_get)(int32_t op); /* never NULL: poison's of what is no op */
 } ebm_core;
 
 /* The one symbol of a library.  The core and the device last as long as the process. */

@@ -14,6 +14,7 @@
 #include "product.h"
 
 extern "C" {
+#include "formulas/axes.h"
 #include "ops/ops.h"
 }
 
@@ -54,11 +55,6 @@ bool is_depthwise(const conv *p)
 }
 
 // ---- windows ------------------------------------------------------------------------------------
-
-// Along one axis, tap k of output i is at start + i step + k tap_step of `size`; beyond is zero.
-struct window_axis {
-    int64_t outputs, taps, size, start, step, tap_step;
-};
 
 // A pixel of the outputs is where its window begins; a tap, with a channel, is a place in a window.
 // Either may be `outside`, from where no sum of the two comes back.
@@ -107,8 +103,8 @@ template <class T> struct windows {
 };
 
 template <class T>
-windows<T> windows_of(const void *data, int64_t channels, int64_t depth, const window_axis &h,
-                      const window_axis &w)
+windows<T> windows_of(const void *data, int64_t channels, int64_t depth,
+                      const ebm_window_axis &h, const ebm_window_axis &w)
 {
     windows<T> x = {};
     x.data = (const T *)data;
@@ -351,8 +347,8 @@ ebm_product_grid forward_grid(const conv *p)
 
 template <class T> windows<T> forward_windows(const conv *p)
 {
-    window_axis h = {p->oh, p->kh, p->h, -p->top, p->stride_h, p->dilation_h};
-    window_axis w = {p->ow, p->kw, p->w, -p->left, p->stride_w, p->dilation_w};
+    ebm_window_axis h = {p->oh, p->kh, p->h, -p->top, p->stride_h, p->dilation_h};
+    ebm_window_axis w = {p->ow, p->kw, p->w, -p->left, p->stride_w, p->dilation_w};
     return windows_of<T>(p->x, p->c, p->c / p->groups, h, w);
 }
 
@@ -382,42 +378,18 @@ template <class T> void run_weight(const conv *p, void *scratch)
 
 // ---- conv_data ----------------------------------------------------------------------------------
 
-// One axis of a phase: pixels first, first + stride, .. of the image, and the taps of the kernel
-// that meet them: tap, tap + tap_step, ..
-struct phase {
-    window_axis axis;
-    int64_t first, tap, tap_step;
-};
-
-// Pixel i and tap k meet at pixel (i + pad - k dilation) / stride of q, if that is whole: if i + pad
-// and k dilation both have this `remainder`.
-phase phase_of(int64_t remainder, int64_t size, int64_t kernel, int64_t q_size, int64_t stride,
-               int64_t pad, int64_t dilation)
-{
-    phase p = {};
-    p.axis.size = q_size, p.axis.step = 1, p.tap_step = 1;
-    p.first = ((remainder - pad) % stride + stride) % stride;
-    if (p.first < size) p.axis.outputs = (size - 1 - p.first) / stride + 1;
-    while (p.tap < kernel && p.tap * dilation % stride != remainder) p.tap++;
-    while (p.tap_step * dilation % stride != 0) p.tap_step++;
-    if (p.tap == kernel) return p;
-    p.axis.taps = (kernel - 1 - p.tap) / p.tap_step + 1;
-    p.axis.start = (p.first + pad - p.tap * dilation) / stride;
-    p.axis.tap_step = -p.tap_step * dilation / stride;
-    return p;
-}
-
 struct phases {
-    phase h, w;
+    ebm_phase h, w;
     ebm_product_grid grid;
 };
 
 phases phases_of(const conv *p, int64_t number)
 {
     phases at;
-    at.h = phase_of(number / p->stride_w, p->h, p->kh, p->oh, p->stride_h, p->top, p->dilation_h);
-    at.w = phase_of(number % p->stride_w, p->w, p->kw, p->ow, p->stride_w, p->left,
-                    p->dilation_w);
+    at.h = ebm_phase_of(number / p->stride_w, p->h, p->kh, p->oh, p->stride_h, p->top,
+                        p->dilation_h);
+    at.w = ebm_phase_of(number % p->stride_w, p->w, p->kw, p->ow, p->stride_w, p->left,
+                        p->dilation_w);
     int64_t pixels = p->images * at.h.axis.outputs * at.w.axis.outputs;
     int64_t terms = at.h.axis.taps * at.w.axis.taps * (p->o / p->groups);
     at.grid = grid_of(p->dtype, pixels, p->c / p->groups, terms, p->groups);

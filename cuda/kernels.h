@@ -60,22 +60,12 @@ typedef struct ebm_cuda_context {
 } ebm_cuda_context;
 extern ebm_cuda_context *const ebm_cuda;
 
-// X(elementwise) stands for ebm_status ebm__cuda_elementwise(args) and
+// Of each family of EBM_KERNEL_FAMILIES: ebm_status ebm__cuda_elementwise(args) and
 // size_t ebm__cuda_elementwise_scratch(args).
-#define EBM_CUDA_FAMILIES(X) \
-    X(elementwise)           \
-    X(reduce)                \
-    X(move)                  \
-    X(index)                 \
-    X(matmul)                \
-    X(conv)                  \
-    X(linalg)                \
-    X(sort)                  \
-    X(random)
 #define EBM_CUDA_DECLARE(family)                                  \
     ebm_status ebm__cuda_##family(const ebm_kernel_args *args);   \
     size_t ebm__cuda_##family##_scratch(const ebm_kernel_args *args);
-EBM_CUDA_FAMILIES(EBM_CUDA_DECLARE)
+EBM_KERNEL_FAMILIES(EBM_CUDA_DECLARE)
 
 // The card's ceilings, as ebm_device has them.
 ebm_status ebm__cuda_peak(double *flops, double *bytes);

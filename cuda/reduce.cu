@@ -13,6 +13,8 @@
 // tree.  What has no partner meets an element that changes nothing; for sums that is -0.
 #include "kernels.h"
 
+#include "formulas/axes.h"
+
 namespace
 {
 
@@ -296,17 +298,7 @@ plan_of_steps find_steps(const ebm_view *x, int64_t mask)
     memset(&p, 0, sizeof p);
     int64_t run[EBM_MAX_RANK + 1];
     bool goes[EBM_MAX_RANK + 1];
-    int32_t n_runs = 0;
-    for (int32_t i = 0; i < x->rank; i++) {
-        bool gone = mask >> i & 1;
-        if (x->shape[i] == 1) continue;
-        if (n_runs && goes[n_runs - 1] == gone) {
-            run[n_runs - 1] *= x->shape[i];
-        } else {
-            run[n_runs] = x->shape[i];
-            goes[n_runs++] = gone;
-        }
-    }
+    int32_t n_runs = ebm_runs_of(x, mask, run, goes);
     for (;;) {
         int32_t largest = -1;
         for (int32_t i = 0; i < n_runs; i++)

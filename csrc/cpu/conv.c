@@ -141,14 +141,14 @@ static ebm__dense_product product_of(const conv *p, const void *zeros, const bor
     d.b_batch = d.c_batch = d.columns;
     if (copy) {
         x->data = copy->to;
-        x->h = (ebm__dense_axis){p->oh, p->kh, copy->h, 0, p->stride_h, p->dilation_h};
-        x->w = (ebm__dense_axis){p->ow, 1, copy->w, 0, p->stride_w, 0};
+        x->h = (ebm_window_axis){p->oh, p->kh, copy->h, 0, p->stride_h, p->dilation_h};
+        x->w = (ebm_window_axis){p->ow, 1, copy->w, 0, p->stride_w, 0};
         x->depth *= p->kw;
     } else {
         x->data = p->x->data;
         x->zeros = zeros;
-        x->h = (ebm__dense_axis){p->oh, p->kh, p->h, -p->top, p->stride_h, p->dilation_h};
-        x->w = (ebm__dense_axis){p->ow, p->kw, p->w, -p->left, p->stride_w, p->dilation_w};
+        x->h = (ebm_window_axis){p->oh, p->kh, p->h, -p->top, p->stride_h, p->dilation_h};
+        x->w = (ebm_window_axis){p->ow, p->kw, p->w, -p->left, p->stride_w, p->dilation_w};
     }
     return d;
 }
@@ -184,32 +184,8 @@ static ebm__dense_product weight_product(const conv *p, const void *zeros, const
 
 /* ---- conv_data --------------------------------------------------------------------------------- */
 
-/* One axis of a phase: pixels first, first + stride, ... of the image, and the taps of the
- * kernel that meet them: tap, tap + tap_step, ... */
-typedef struct phase {
-    ebm__dense_axis axis;
-    int64_t first, tap, tap_step;
-} phase;
-
-/* Pixel i and tap k meet at pixel (i + pad - k dilation) / stride of q, if that is whole: if
- * i + pad and k dilation both have this `remainder`. */
-static phase phase_of(int64_t remainder, int64_t size, int64_t kernel, int64_t q_size,
-                      int64_t stride, int64_t pad, int64_t dilation)
-{
-    phase p = {.axis = {.size = q_size, .step = 1}, .tap_step = 1};
-    p.first = ((remainder - pad) % stride + stride) % stride;
-    if (p.first < size) p.axis.outputs = (size - 1 - p.first) / stride + 1;
-    while (p.tap < kernel && p.tap * dilation % stride != remainder) p.tap++;
-    while (p.tap_step * dilation % stride != 0) p.tap_step++;
-    if (p.tap == kernel) return p;
-    p.axis.taps = (kernel - 1 - p.tap) / p.tap_step + 1;
-    p.axis.start = (p.first + pad - p.tap * dilation) / stride;
-    p.axis.tap_step = -p.tap_step * dilation / stride;
-    return p;
-}
-
 typedef struct phases {
-    phase h, w;
+    ebm_phase h, w;
 } phases;
 
 static int64_t n_phases(const conv *p)
@@ -219,10 +195,10 @@ static int64_t n_phases(const conv *p)
 
 static phases phases_of(const conv *p, int64_t number)
 {
-    return (phases){phase_of(number / p->stride_w, p->h, p->kh, p->oh, p->stride_h, p->top,
-                             p->dilation_h),
-                    phase_of(number % p->stride_w, p->w, p->kw, p->ow, p->stride_w, p->left,
-                             p->dilation_w)};
+    return (phases){ebm_phase_of(number / p->stride_w, p->h, p->kh, p->oh, p->stride_h, p->top,
+                                 p->dilation_h),
+                    ebm_phase_of(number % p->stride_w, p->w, p->kw, p->ow, p->stride_w, p->left,
+                                 p->dilation_w)};
 }
 
 /* Of a phase, all but the addresses of q and x. */

@@ -17,18 +17,13 @@
 
 #include "base/threads.h"
 #include "cpu/kernels.h"
-
-/* One axis of the windows: output o sees, at tap t, input start + o * step + t * tap_step. */
-typedef struct ebm__dense_axis {
-    int64_t outputs, taps, size; /* size: of the input */
-    int64_t start, step, tap_step;
-} ebm__dense_axis;
+#include "formulas/axes.h"
 
 typedef struct ebm__dense_windows {
     const void *data;  /* images of h.size x w.size pixels, contiguous */
     const void *zeros; /* `depth` of them; may be NULL if no window leaves its image */
     int64_t images;
-    ebm__dense_axis h, w;
+    ebm_window_axis h, w;
     int64_t pixel, depth; /* elements from a pixel to the next; channels read, from the first */
 } ebm__dense_windows;
 

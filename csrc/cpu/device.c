@@ -20,32 +20,32 @@
 
 #define DECLARE_BASELINE(family) EBM_CPU_DECLARE(family, baseline)
 #define MEMBERS_BASELINE(family) MEMBERS(family, baseline)
-EBM_CPU_FAMILIES(DECLARE_BASELINE)
+EBM_KERNEL_FAMILIES(DECLARE_BASELINE)
 EBM_CPU_DECLARE_EXTRAS(baseline)
 static const ebm_cpu_table table_baseline = {
     .isa = "baseline",
-    EBM_CPU_FAMILIES(MEMBERS_BASELINE).matmul_packed = ebm__cpu_matmul_packed_baseline,
+    EBM_KERNEL_FAMILIES(MEMBERS_BASELINE).matmul_packed = ebm__cpu_matmul_packed_baseline,
     .conv_packed = ebm__cpu_conv_packed_baseline,
     .peak = ebm__cpu_peak_baseline};
 
 #if defined(EBM_HAVE_X86_ISAS)
 #define DECLARE_AVX2(family) EBM_CPU_DECLARE(family, avx2)
 #define MEMBERS_AVX2(family) MEMBERS(family, avx2)
-EBM_CPU_FAMILIES(DECLARE_AVX2)
+EBM_KERNEL_FAMILIES(DECLARE_AVX2)
 EBM_CPU_DECLARE_EXTRAS(avx2)
 static const ebm_cpu_table table_avx2 = {
     .isa = "avx2",
-    EBM_CPU_FAMILIES(MEMBERS_AVX2).matmul_packed = ebm__cpu_matmul_packed_avx2,
+    EBM_KERNEL_FAMILIES(MEMBERS_AVX2).matmul_packed = ebm__cpu_matmul_packed_avx2,
     .conv_packed = ebm__cpu_conv_packed_avx2,
     .peak = ebm__cpu_peak_avx2};
 
 #define DECLARE_AVX512(family) EBM_CPU_DECLARE(family, avx512)
 #define MEMBERS_AVX512(family) MEMBERS(family, avx512)
-EBM_CPU_FAMILIES(DECLARE_AVX512)
+EBM_KERNEL_FAMILIES(DECLARE_AVX512)
 EBM_CPU_DECLARE_EXTRAS(avx512)
 static const ebm_cpu_table table_avx512 = {
     .isa = "avx512",
-    EBM_CPU_FAMILIES(MEMBERS_AVX512).matmul_packed = ebm__cpu_matmul_packed_avx512,
+    EBM_KERNEL_FAMILIES(MEMBERS_AVX512).matmul_packed = ebm__cpu_matmul_packed_avx512,
     .conv_packed = ebm__cpu_conv_packed_avx512,
     .peak = ebm__cpu_peak_avx512};
 #endif

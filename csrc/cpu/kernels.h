@@ -8,30 +8,20 @@
 
 #include "base/status.h"
 #include "formulas/kernel_args.h"
+#include "graph/graph.h"
 
 #define EBM_CPU_JOIN_(a, b) a##_##b
 #define EBM_CPU_JOIN(a, b) EBM_CPU_JOIN_(a, b)
 #define EBM_CPU(name) EBM_CPU_JOIN(ebm__cpu_##name, EBM_ISA)
 
-/* X(elementwise) stands for ebm_status ebm__cpu_elementwise_ISA(args) and
+/* Of each family of EBM_KERNEL_FAMILIES: ebm_status ebm__cpu_elementwise_ISA(args) and
  * size_t ebm__cpu_elementwise_scratch_ISA(args). */
-#define EBM_CPU_FAMILIES(X) \
-    X(elementwise)          \
-    X(reduce)               \
-    X(move)                 \
-    X(index)                \
-    X(matmul)               \
-    X(conv)                 \
-    X(linalg)               \
-    X(sort)                 \
-    X(random)
-
 typedef struct ebm_cpu_table {
     const char *isa;
 #define EBM_CPU_MEMBER(family)                        \
     ebm_status (*family)(const ebm_kernel_args *args); \
     size_t (*family##_scratch)(const ebm_kernel_args *args);
-    EBM_CPU_FAMILIES(EBM_CPU_MEMBER)
+    EBM_KERNEL_FAMILIES(EBM_CPU_MEMBER)
 #undef EBM_CPU_MEMBER
     size_t (*matmul_packed)(const ebm_kernel_args *args); /* see tensor/device.h */
     size_t (*conv_packed)(const ebm_kernel_args *args);
@@ -50,7 +40,7 @@ typedef struct ebm_cpu_table {
 
 #ifdef EBM_ISA
 #define EBM_CPU_DECLARE_HERE(family) EBM_CPU_DECLARE(family, EBM_ISA)
-EBM_CPU_FAMILIES(EBM_CPU_DECLARE_HERE)
+EBM_KERNEL_FAMILIES(EBM_CPU_DECLARE_HERE)
 EBM_CPU_DECLARE_EXTRAS(EBM_ISA)
 #endif
 

@@ -13,6 +13,7 @@
 #include "cpu/kernels.h"
 
 #include "base/threads.h"
+#include "formulas/axes.h"
 #include "graph/graph.h"
 #include "tensor/shape.h"
 
@@ -298,17 +299,7 @@ static int find_stages(stage *stages, const ebm_view *x, int64_t mask)
 {
     int64_t run[EBM_MAX_RANK + 1];
     bool goes[EBM_MAX_RANK + 1];
-    int n_runs = 0, n_stages = 0;
-    for (int32_t i = 0; i < x->rank; i++) {
-        bool gone = mask >> i & 1;
-        if (x->shape[i] == 1) continue;
-        if (n_runs && goes[n_runs - 1] == gone) {
-            run[n_runs - 1] *= x->shape[i];
-        } else {
-            run[n_runs] = x->shape[i];
-            goes[n_runs++] = gone;
-        }
-    }
+    int n_runs = ebm_runs_of(x, mask, run, goes), n_stages = 0;
     for (;;) {
         int largest = -1;
         for (int i = 0; i < n_runs; i++)

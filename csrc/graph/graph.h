@@ -57,6 +57,18 @@ typedef enum ebm_op_family {
     EBM_FAMILY_RANDOM
 } ebm_op_family;
 
+/* The families that have kernels, by the names that every device gives them: X(elementwise). */
+#define EBM_KERNEL_FAMILIES(X) \
+    X(elementwise)             \
+    X(reduce)                  \
+    X(move)                    \
+    X(index)                   \
+    X(matmul)                  \
+    X(conv)                    \
+    X(linalg)                  \
+    X(sort)                    \
+    X(random)
+
 typedef struct ebm_op_info {
     const char *name;
     ebm_op_kind kind;

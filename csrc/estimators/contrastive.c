@@ -16,7 +16,7 @@ static ebm_ref noisy(ebm_training *t, double deviation)
 
 static ebm_ref walk(ebm_training *t, ebm_ref starts)
 {
-    ebm_scope scope = {t->params, t->g, t->refs};
+    ebm_scope scope = {.params = t->params, .owner = t->g, .refs = t->refs};
     ebm_ref key = ebm_fold_in_constant(t->g, t->key, FOLD_CHAIN);
     ebm_ref end = ebm_sampler_chain(t->sampler, t->energy, &scope, t->g, starts, key, EBM_NONE,
                                     ebm_sampler_n_steps(t->sampler));
@@ -32,7 +32,7 @@ static ebm_ref mean_square(ebm_graph *g, ebm_ref e)
 static void learn(ebm_training *t, double l2, ebm_ref x_data, ebm_ref x_samples)
 {
     ebm_graph *g = t->g;
-    ebm_scope scope = {t->params, g, t->refs};
+    ebm_scope scope = {.params = t->params, .owner = g, .refs = t->refs};
     const ebm_ref both[2] = {x_data, x_samples};
     ebm_ref e = ebm_energy_build(t->energy, &scope, g, ebm_concat(g, both, 2, 0));
     if (e == EBM_POISON) return;

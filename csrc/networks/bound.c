@@ -100,7 +100,7 @@ static ebm_ref build(const void *context, const ebm_scope *scope, ebm_graph *gra
     if (!refs) return ebm_graph_failed(graph, EBM_NOMEM);
     for (int64_t k = 0; k < params.n; k++)
         refs[k] = ebm_graph_capture(graph, ebm_state_tensor(bound->state, (int32_t)k));
-    ebm_scope own = {&params, graph, refs};
+    ebm_scope own = {.params = &params, .owner = graph, .refs = refs};
     ebm_ref e = ebm_energy_build(&bound->energy, &own, graph, x);
     ebm__free(refs);
     return e;

@@ -14,6 +14,7 @@ typedef struct ebm_energy {
     const void *context;
     bool rows_independent; /* a row's energy depends on that row alone */
     const char *name;      /* for messages */
+    bool normalized;       /* log Z = 0: E(x) = -log p(x) */
 } ebm_energy;
 
 /* Builds and checks: SHAPE unless the result is (N,), DTYPE unless it has the dtype of x. */

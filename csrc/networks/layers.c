@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#define BATCH_NORM_EPSILON 1e-5 /* as PyTorch and Ioffe and Szegedy's code have it */
+
 ebm_ref ebm_activate(ebm_graph *g, ebm_activation f, ebm_ref x)
 {
     switch (f) {
@@ -44,6 +46,18 @@ ebm_ref ebm_layer_dense(const ebm_scope *scope, ebm_graph *g, const char *name, 
     return ebm_linear(g, x, w, b);
 }
 
+ebm_ref ebm_layer_weight_norm(const ebm_scope *scope, ebm_graph *g, const char *name, ebm_ref x,
+                              int64_t out, double gain)
+{
+    if (x == EBM_POISON) return EBM_POISON;
+    ebm_shape v_shape = EBM_DIMS(ebm_ref_shape(g, x).dim[1], out), each = EBM_DIMS(out);
+    ebm_init v_init = {0.0, 1.0}, g_init = {gain, 0.0}, b_init = {0.0, 0.0};
+    ebm_ref v = param(scope, g, name, "v", &v_shape, v_init);
+    ebm_ref length = param(scope, g, name, "g", &each, g_init);
+    ebm_ref b = param(scope, g, name, "b", &each, b_init);
+    return ebm_linear(g, x, ebm_weight_norm(g, v, length), b);
+}
+
 ebm_ref ebm_layer_conv(const ebm_scope *scope, ebm_graph *g, const char *name, ebm_ref x,
                        const ebm_conv_layer *layer, double gain)
 {
@@ -82,6 +96,57 @@ ebm_ref ebm_layer_group_norm(const ebm_scope *scope, ebm_graph *g, const char *n
     ebm_ref gain = param(scope, g, name, "g", &each, one);
     ebm_ref bias = param(scope, g, name, "b", &each, zero);
     return ebm_group_norm(g, x, groups, gain, bias, 1e-5);
+}
+
+/* The kept statistic "<layer>.<leaf>", or the batch's own, `seen`. */
+static ebm_ref statistic(const ebm_scope *scope, ebm_graph *g, const char *layer,
+                         const char *leaf, ebm_ref seen, double start)
+{
+    if (seen == EBM_POISON) return EBM_POISON;
+    char name[EBM_NAME_SIZE];
+    ebm_shape shape = ebm_ref_shape(g, seen);
+    ebm_init init = {start, 0.0};
+    ebm_name_join(name, layer, leaf);
+    ebm_ref kept = ebm_scope_statistic(scope, g, name, &shape, init);
+    if (scope->statistics == EBM_STATISTICS_RUNNING) return kept;
+    ebm_scope_saw(scope, name, seen);
+    return seen;
+}
+
+ebm_ref ebm_layer_batch_norm(const ebm_scope *scope, ebm_graph *g, const char *name, ebm_ref x)
+{
+    if (x == EBM_POISON) return EBM_POISON;
+    ebm_shape shape = ebm_ref_shape(g, x);
+    if (shape.rank < 2)
+        return ebm_graph_fail(g, EBM_SHAPE, "layer '%s': got rank %d, expected at least 2",
+                              name, shape.rank);
+    ebm_shape each = EBM_DIMS(shape.dim[shape.rank - 1]);
+    int64_t all_but_last = (INT64_C(1) << (shape.rank - 1)) - 1;
+    ebm_init one = {1.0, 0.0}, zero = {0.0, 0.0};
+    ebm_ref gain = param(scope, g, name, "g", &each, one);
+    ebm_ref bias = param(scope, g, name, "b", &each, zero);
+    ebm_ref own_mean = ebm_mean(g, x, all_but_last, false);
+    ebm_ref own_var = ebm_variance(g, x, all_but_last, false);
+    ebm_ref mean = statistic(scope, g, name, "mean", own_mean, 0.0);
+    ebm_ref var = statistic(scope, g, name, "var", own_var, 1.0);
+    ebm_ref inverse = ebm_recip(g, ebm_sqrt(g, ebm_shift(g, var, BATCH_NORM_EPSILON)));
+    return ebm_add(g, ebm_mul(g, ebm_sub(g, x, mean), ebm_mul(g, inverse, gain)), bias);
+}
+
+/* FNV-1a of the name, as a purpose. */
+static int32_t site_of(const char *name)
+{
+    uint32_t hash = 2166136261u;
+    for (; *name; name++) hash = (hash ^ (unsigned char)*name) * 16777619u;
+    return (int32_t)(hash & INT32_MAX);
+}
+
+ebm_ref ebm_layer_dropout(const ebm_scope *scope, ebm_graph *g, const char *name, ebm_ref x,
+                          double rate)
+{
+    ebm_ref key = ebm_scope_key(scope, g);
+    if (x == EBM_POISON || key == EBM_NONE || rate == 0.0) return x;
+    return ebm_dropout(g, x, key, rate, site_of(name));
 }
 
 ebm_ref ebm_layer_flatten(ebm_graph *g, ebm_ref x)

@@ -35,6 +35,11 @@ double ebm_activation_gain(ebm_activation f);
 ebm_ref ebm_layer_dense(const ebm_scope *scope, ebm_graph *g, const char *name, ebm_ref x,
                         int64_t out, double gain);
 
+/* The same with w = g v / |v| for each output (Salimans and Kingma 2016): "<name>.v" (I, O)
+ * from N(0, 1), "<name>.g" (O,) from `gain`, "<name>.b" (O,). */
+ebm_ref ebm_layer_weight_norm(const ebm_scope *scope, ebm_graph *g, const char *name, ebm_ref x,
+                              int64_t out, double gain);
+
 typedef struct ebm_conv_layer {
     int64_t channels, kernel, stride, padding; /* channels out; square kernels */
 } ebm_conv_layer;
@@ -49,6 +54,20 @@ ebm_ref ebm_layer_conv(const ebm_scope *scope, ebm_graph *g, const char *name, e
  * "<name>.b" (C,) from zero.  One group is layer normalisation. */
 ebm_ref ebm_layer_group_norm(const ebm_scope *scope, ebm_graph *g, const char *name, ebm_ref x,
                              int64_t groups);
+
+/* Batch normalisation of x (..., C) over all axes but the last (Ioffe and Szegedy 2015):
+ *
+ *     y = (x - mean) / sqrt(var + 1e-5) * g + b
+ *
+ * with "<name>.g" (C,) from one, "<name>.b" (C,) from zero and the statistics "<name>.mean" from
+ * zero and "<name>.var" from one.  The batch's own, which couple its rows, are its mean and its
+ * variance, divided by the number of values. */
+ebm_ref ebm_layer_batch_norm(const ebm_scope *scope, ebm_graph *g, const char *name, ebm_ref x);
+
+/* x / (1 - rate) where a coin says so, else 0; x itself if the scope has no key or the rate is 0.
+ * The drawing site is made of the name, so that layers of one key differ. */
+ebm_ref ebm_layer_dropout(const ebm_scope *scope, ebm_graph *g, const char *name, ebm_ref x,
+                          double rate);
 
 /* (N, ...) -> (N, D). */
 ebm_ref ebm_layer_flatten(ebm_graph *g, ebm_ref x);

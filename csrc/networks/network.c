@@ -61,11 +61,54 @@ const void *ebm_network_options(const ebm_network *network)
 static ebm_ref build(const void *context, const ebm_scope *scope, ebm_graph *graph, ebm_ref x)
 {
     const ebm_network *network = context;
-    return network->kind->build(network->options, scope, graph, x);
+    const ebm_network_kind *kind = network->kind;
+    if (!kind->build)
+        return ebm_graph_fail(graph, EBM_VALUE, "%s: got a generator, expected an energy",
+                              kind->options.owner);
+    return kind->build(network->options, scope, graph, x);
 }
 
 ebm_energy ebm_network_energy(const ebm_network *network)
 {
-    return (ebm_energy){build, network, network->kind->rows_independent,
-                        network->kind->options.owner};
+    return (ebm_energy){
+        .build = build,
+        .context = network,
+        .rows_independent = network->kind->rows_independent,
+        .name = network->kind->options.owner,
+        .normalized = network->kind->normalized,
+    };
+}
+
+static ebm_ref generate(const void *context, const ebm_scope *scope, ebm_graph *graph,
+                        ebm_ref z, const ebm_shape *row)
+{
+    const ebm_network *network = context;
+    return network->kind->generate(network->options, scope, graph, z, row);
+}
+
+static double start_sigma(const ebm_network *network)
+{
+    const ebm_network_kind *kind = network->kind;
+    if (!kind->noisy) return 0.0;
+    return ebm_options_number(ebm_options_find(&kind->options, "sigma"), network->options);
+}
+
+ebm_status ebm_network_generator(const ebm_network *network, const ebm_shape *row,
+                                 ebm_generator *out)
+{
+    const ebm_network_kind *kind = network->kind;
+    if (!kind->generate)
+        return ebm_fail(EBM_VALUE, "%s: got an energy, expected a generator",
+                        kind->options.owner);
+    double sigma = start_sigma(network);
+    *out = (ebm_generator){
+        .build = generate,
+        .context = network,
+        .latent = kind->latent(network->options, row),
+        .row = *row,
+        .noisy = sigma > 0,
+        .sigma = sigma,
+        .name = kind->options.owner,
+    };
+    return EBM_OK;
 }

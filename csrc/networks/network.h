@@ -7,12 +7,20 @@
 
 #include "base/options.h"
 #include "networks/energy.h"
+#include "networks/generator.h"
 
 typedef struct ebm_network_kind {
     ebm_options options; /* the owner is the kind's name */
-    /* Graph code: x (N, ...) -> (N,). */
+    /* Graph code: x (N, ...) -> (N,).  NULL for what is a generator only. */
     ebm_ref (*build)(const void *options, const ebm_scope *scope, ebm_graph *graph, ebm_ref x);
+    /* Graph code: z (N, latent) -> (N, row).  NULL for what is an energy only. */
+    ebm_ref (*generate)(const void *options, const ebm_scope *scope, ebm_graph *g, ebm_ref z,
+                        const ebm_shape *row);
+    int64_t (*latent)(const void *options, const ebm_shape *row); /* the width of z */
+    bool noisy; /* has an option "sigma": the deviation of a generator's noise, 0 for none */
     bool rows_independent;
+    bool normalized; /* log Z = 0 */
+    bool exact;      /* what it generates, noise and all, has the density exp(-E) */
 } ebm_network_kind;
 
 /* The kind of that name; NULL with VALUE's message and the known names. */
@@ -28,7 +36,12 @@ void ebm_network_free(ebm_network *network); /* NULL is fine */
 const ebm_network_kind *ebm_network_get_kind(const ebm_network *network);
 const void *ebm_network_options(const ebm_network *network);
 
-/* The network as an energy; borrows it. */
+/* The network as an energy; borrows it.  Of a generator it is one that fails when it is built,
+ * with VALUE. */
 ebm_energy ebm_network_energy(const ebm_network *network);
+
+/* The network as a generator of rows of this shape; borrows it.  VALUE for an energy. */
+ebm_status ebm_network_generator(const ebm_network *network, const ebm_shape *row,
+                                 ebm_generator *out);
 
 #endif

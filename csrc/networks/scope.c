@@ -57,8 +57,14 @@ ebm_status ebm_params_add(ebm_params *params, const char *name, const ebm_shape 
     EBM_TRY(ebm__grow(&params->at, &params->capacity, params->n + 1, sizeof *params->at));
     char *copy = ebm__strdup(name);
     if (!copy) return EBM_NOMEM;
-    params->at[params->n++] = (ebm_param){copy, *shape, init};
+    params->at[params->n++] = (ebm_param){.name = copy, .shape = *shape, .init = init};
     return EBM_OK;
+}
+
+/* What the owner has, in `graph`. */
+static ebm_ref lift(const ebm_scope *scope, ebm_graph *graph, ebm_ref ref)
+{
+    return graph == scope->owner ? ref : ebm_lift(graph, scope->owner, ref);
 }
 
 ebm_ref ebm_scope_param(const ebm_scope *scope, ebm_graph *graph, const char *name,
@@ -74,7 +80,28 @@ ebm_ref ebm_scope_param(const ebm_scope *scope, ebm_graph *graph, const char *na
     if (k < 0) return ebm_graph_fail(graph, EBM_STATE, "parameter '%s': not listed", name);
     ebm_status status = check_shape(&params->at[k], shape);
     if (status != EBM_OK) return ebm_graph_failed(graph, status);
-    return graph == scope->owner ? scope->refs[k] : ebm_lift(graph, scope->owner, scope->refs[k]);
+    return lift(scope, graph, scope->refs[k]);
+}
+
+ebm_ref ebm_scope_statistic(const ebm_scope *scope, ebm_graph *graph, const char *name,
+                            const ebm_shape *shape, ebm_init init)
+{
+    ebm_ref kept = ebm_scope_param(scope, graph, name, shape, init);
+    int64_t k = scope->owner ? -1 : find(scope->params, name);
+    if (k >= 0) scope->params->at[k].statistic = true;
+    return kept;
+}
+
+void ebm_scope_saw(const ebm_scope *scope, const char *name, ebm_ref statistic)
+{
+    int64_t k = scope->seen ? find(scope->params, name) : -1;
+    if (k >= 0) scope->seen[k] = statistic;
+}
+
+ebm_ref ebm_scope_key(const ebm_scope *scope, ebm_graph *graph)
+{
+    if (!scope->owner || scope->key <= EBM_POISON) return EBM_NONE;
+    return lift(scope, graph, scope->key);
 }
 
 /* ---- as arrays of a state ---------------------------------------------------------------- */

@@ -20,6 +20,7 @@ typedef struct ebm_param {
     char *name; /* "l0.w" */
     ebm_shape shape;
     ebm_init init;
+    bool statistic; /* a running mean of batch norm, say: kept like a parameter, never trained */
 } ebm_param;
 
 /* The parameters of a network bound to a shape, in order of their first use. */
@@ -36,15 +37,32 @@ int64_t ebm_params_count(const ebm_params *params); /* of all their elements */
 ebm_status ebm_params_add(ebm_params *params, const char *name, const ebm_shape *shape,
                           ebm_init init);
 
+/* Which statistics a layer normalises with: those that it has kept, or those of the batch. */
+typedef enum ebm_statistics { EBM_STATISTICS_RUNNING, EBM_STATISTICS_BATCH } ebm_statistics;
+
+/* The first three alone are evaluation: kept statistics, nothing dropped.  In training the
+ * owner of the arrays moves them towards what was seen, and replaces refs of statistics by what
+ * another pass has seen to normalise one batch with the statistics of another. */
 typedef struct ebm_scope {
     ebm_params *params;
     const ebm_graph *owner; /* of the refs; NULL while the parameters are listed */
     const ebm_ref *refs;    /* one a parameter */
+    ebm_statistics statistics;
+    ebm_ref *seen; /* NULL, or one a parameter: with BATCH a layer writes the batch's own
+                    * statistic, a ref of the graph that it builds, at that of the kept one */
+    ebm_ref key;   /* of dropout; 0 or EBM_NONE: nothing is dropped */
 } ebm_scope;
 
 /* A parameter in `graph`, which is the owner of the refs or a body inside it. */
 ebm_ref ebm_scope_param(const ebm_scope *scope, ebm_graph *graph, const char *name,
                         const ebm_shape *shape, ebm_init init);
+/* The same for a statistic: the kept one. */
+ebm_ref ebm_scope_statistic(const ebm_scope *scope, ebm_graph *graph, const char *name,
+                            const ebm_shape *shape, ebm_init init);
+/* Says what the batch's own statistic is, if somebody wants to know. */
+void ebm_scope_saw(const ebm_scope *scope, const char *name, ebm_ref statistic);
+/* The key of dropout in `graph`; EBM_NONE if nothing is dropped. */
+ebm_ref ebm_scope_key(const ebm_scope *scope, ebm_graph *graph);
 
 /* Adds arrays "<prefix>.<name>" for all parameters to the state. */
 ebm_status ebm_params_declare(const ebm_params *params, ebm_state *state, const char *prefix);

@@ -50,7 +50,10 @@ int ebm__py_as_energy(PyObject *self, PyObject *object, ebm_dtype dtype,
         return 0;
     }
     if (ebm__py_energy_init(function, self, object, dtype) < 0) return -1;
-    *energy = (ebm_energy){build_function, function, true, "energy"};
+    *energy = (ebm_energy){.build = build_function,
+                           .context = function,
+                           .rows_independent = true,
+                           .name = "energy"};
     return 0;
 }
 

@@ -82,7 +82,10 @@ int ebm__py_function(ebm_py_function *out, PyObject *self, PyObject *pair, ebm_d
     if (independent < 0 || !text || ebm__py_energy_init(&out->call, self, call, dtype) < 0)
         return -1;
     out->name = Py_NewRef(name);
-    out->energy = (ebm_energy){build, out, independent != 0, text};
+    out->energy = (ebm_energy){.build = build,
+                               .context = out,
+                               .rows_independent = independent != 0,
+                               .name = text};
     return 1;
 }
 

@@ -251,7 +251,7 @@ static ebm_sampler *plain_langevin(double step_size, double noise)
 
 TEST(chain_walks_and_reports)
 {
-    ebm_energy energy = {quadratic, NULL, true, "quadratic"};
+    ebm_energy energy = {.build = quadratic, .rows_independent = true, .name = "quadratic"};
     ebm_sampler *sampler = plain_langevin(0.25, 0.0);
     ebm_chain *chain = NULL;
     double x[3][2] = {{1, 2}, {3, 4}, {-8, 0}}, end[3][2], trace[2][3][2], e[2][3], norm[2][3];
@@ -288,7 +288,7 @@ static ebm_ref noisy(const void *context, const ebm_scope *scope, ebm_graph *g, 
 static void run_chain(const ebm_sampler *sampler, int64_t n, int64_t block,
                       const ebm_chain_run_args *args)
 {
-    ebm_energy energy = {quadratic, NULL, true, "quadratic"};
+    ebm_energy energy = {.build = quadratic, .rows_independent = true, .name = "quadratic"};
     ebm_chain *chain = NULL;
     ebm_chain_options options = {ebm_device_cpu(), EBM_F32, EBM_DIMS(n, 3), 2, 1, true, block};
     CHECK_OK(ebm_chain_new(&chain, sampler, &energy, &options));
@@ -312,7 +312,7 @@ TEST(chain_in_blocks_has_the_same_bits)
     CHECK(memcmp(e[0], e[1], sizeof e[0]) == 0 && memcmp(norm[0], norm[1], sizeof norm[0]) == 0);
     CHECK(memcmp(end[0][0], end[0][EBM_CHAIN_BLOCK], sizeof end[0][0]) != 0);
 
-    ebm_energy energy = {noisy, NULL, true, "noisy"};
+    ebm_energy energy = {.build = noisy, .rows_independent = true, .name = "noisy"};
     ebm_chain *chain = NULL;
     ebm_chain_options options = {ebm_device_cpu(), EBM_F32, EBM_DIMS(N, 3), 1, 0, false, 64};
     CHECK_STATUS(ebm_chain_new(&chain, sampler, &energy, &options), EBM_VALUE);
@@ -345,7 +345,7 @@ TEST(chain_carries_memory_from_leg_to_leg)
     kind.n_info = 1;
     kind.init = still;
     kind.step = swing;
-    ebm_energy energy = {quadratic, NULL, true, "quadratic"};
+    ebm_energy energy = {.build = quadratic, .rows_independent = true, .name = "quadratic"};
     ebm_sampler *sampler = NULL;
     ebm_chain *chain = NULL;
     CHECK_OK(ebm_sampler_new(&sampler, &kind, NULL));
@@ -366,7 +366,7 @@ TEST(chain_carries_memory_from_leg_to_leg)
 
 TEST(chain_survives_failed_allocations)
 {
-    ebm_energy energy = {quadratic, NULL, true, "quadratic"};
+    ebm_energy energy = {.build = quadratic, .rows_independent = true, .name = "quadratic"};
     ebm_sampler *sampler = plain_langevin(0.25, 0.0);
     double x[3][2] = {{1, 2}, {3, 4}, {-8, 0}}, end[3][2], trace[2][3][2], e[2][3], norm[2][3];
     ebm_chain_run_args args = {.x = x, .legs = 2, .x_out = end, .trace = trace, .info = {e, norm}};
@@ -391,7 +391,7 @@ TEST(chain_survives_failed_allocations)
 TEST(chain_is_differentiable)
 {
     enum { K = 7 };
-    ebm_energy energy = {quadratic, NULL, true, "quadratic"};
+    ebm_energy energy = {.build = quadratic, .rows_independent = true, .name = "quadratic"};
     ebm_langevin_options o;
     ebm_sampler *sampler = NULL;
     ebm_graph *g = NULL;

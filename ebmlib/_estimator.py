@@ -60,8 +60,6 @@ class EnergyEstimator(Parameters, Durable):
         network: Network | None = None,
         sampler: Sampler | None = None,
         *,
-        l2: float = 5e-3,
-        data_noise: float = 0.03,
         learning_rate: float | Schedule = 1e-3,
         optimizer: str = "adam",
         betas: tuple[float, float] = (0.9, 0.999),
@@ -85,8 +83,6 @@ class EnergyEstimator(Parameters, Durable):
     ) -> None:
         self.network = network
         self.sampler = sampler
-        self.l2 = l2
-        self.data_noise = data_noise
         self.learning_rate = learning_rate
         self.optimizer = optimizer
         self.betas = betas

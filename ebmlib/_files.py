@@ -194,10 +194,10 @@ def load(path: Path) -> Any:
 
 
 def class_name(cls: type) -> str:
-    module, name = cls.__module__.rpartition(".")[2], cls.__qualname__
-    if _classes().get(f"{module}.{name}") is not cls:
-        raise TypeError(f"save: got {cls.__qualname__}, expected a class of ebmlib")
-    return f"{module}.{name}"
+    for name, known in _classes().items():
+        if known is cls:
+            return name
+    raise TypeError(f"save: got {cls.__qualname__}, expected a class of ebmlib")
 
 
 def _classes() -> dict[str, type[Savable]]:

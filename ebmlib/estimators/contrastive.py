@@ -1,16 +1,4 @@
-"""Estimators: ways to fit an energy network to data, with scikit-learn's contract.
-
-``fit`` returns the estimator; what is learned ends in an underscore.  A run never leaves C:
-Ctrl-C stops it between two steps and leaves the estimator fitted to the last whole one.
-
->>> import numpy as np
->>> from ebmlib import estimators, networks, samplers
->>> x = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32)
->>> est = estimators.PCD(networks.MLP((32,)), samplers.Langevin(step_size=0.05, n_steps=10),
-...                      max_steps=20, random_state=0).fit(x)
->>> est.energy(x).shape, est.sample(10).shape
-((500,), (10, 2))
-"""
+"""Contrastive divergence: data against chains."""
 
 from __future__ import annotations
 
@@ -20,10 +8,10 @@ from typing import Any, ClassVar
 
 from numpy.typing import DTypeLike, NDArray
 
-from ._estimator import EnergyEstimator
-from .networks import Network
-from .samplers import Sampler
-from .schedules import Schedule
+from .._estimator import EnergyEstimator
+from ..networks import Network
+from ..samplers import Sampler
+from ..schedules import Schedule
 
 __all__ = ["CD", "PCD"]
 
@@ -106,6 +94,61 @@ class CD(EnergyEstimator):
     _kind = "cd"
     _own = ("l2", "data_noise")
 
+    def __init__(
+        self,
+        network: Network | None = None,
+        sampler: Sampler | None = None,
+        *,
+        l2: float = 5e-3,
+        data_noise: float = 0.03,
+        learning_rate: float | Schedule = 1e-3,
+        optimizer: str = "adam",
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        ema: float = 0.0,
+        batch_size: int = 128,
+        max_steps: int = 1000,
+        image_shape: tuple[int, ...] | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+        dtype: DTypeLike = "float32",
+        callbacks: Sequence[Any] | None = None,
+        on_divergence: str = "raise",
+        snapshot_every: int = 100,
+        max_rollbacks: int = 10,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1000,
+        device: str | None = None,
+    ) -> None:
+        super().__init__(
+            network,
+            sampler,
+            learning_rate=learning_rate,
+            optimizer=optimizer,
+            betas=betas,
+            weight_decay=weight_decay,
+            clip_norm=clip_norm,
+            ema=ema,
+            batch_size=batch_size,
+            max_steps=max_steps,
+            image_shape=image_shape,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+            dtype=dtype,
+            callbacks=callbacks,
+            on_divergence=on_divergence,
+            snapshot_every=snapshot_every,
+            max_rollbacks=max_rollbacks,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            device=device,
+        )
+        self.l2 = l2
+        self.data_noise = data_noise
+
 
 class PCD(EnergyEstimator):
     """Persistent contrastive divergence: chains that go on from a replay buffer.
@@ -187,8 +230,6 @@ class PCD(EnergyEstimator):
         super().__init__(
             network,
             sampler,
-            l2=l2,
-            data_noise=data_noise,
             learning_rate=learning_rate,
             optimizer=optimizer,
             betas=betas,
@@ -210,6 +251,8 @@ class PCD(EnergyEstimator):
             checkpoint_every=checkpoint_every,
             device=device,
         )
+        self.l2 = l2
+        self.data_noise = data_noise
         self.buffer_size = buffer_size
         self.reinit = reinit
         self.buffer_init = buffer_init

@@ -10,6 +10,7 @@ from ._array import TracedArray
 
 _Shape = int | Sequence[int]
 _Kind = tuple[str, dict[str, Any]]
+_Update = tuple[_Kind, _Kind | None, dict[str, Any]]
 _Axes = int | Sequence[int] | None
 
 @disjoint_base
@@ -155,19 +156,20 @@ class Chain:
 
 @final
 class Trainer:
-    """An estimator at work; each of the first four, and the last, is (kind, options)."""
+    """An estimator at work."""
 
     def __new__(
         cls,
         network: _Kind,
         estimator: _Kind,
-        optimizer: _Kind,
+        update: _Update,
         sampler: _Kind | None,
+        entropy: _Kind | None,
+        parts: dict[str, tuple[_Kind | None, _Update]],
         training: dict[str, Any],
         shape: _Shape,
         dtype: DTypeLike,
         key: ArrayLike,
-        schedule: _Kind | None = None,
     ) -> Trainer: ...
     def feed(self, rows: NDArray[Any], scale: float = 1, shift: float = 0, /) -> None: ...
     def run(self, n: int, callback: Callable[[], Any] | None = None, /) -> bool: ...
@@ -175,14 +177,22 @@ class Trainer:
     def get(self, prefix: str = "", /) -> dict[str, NDArray[Any]]: ...
     def set(self, arrays: dict[str, Any], /) -> None: ...
     def clear(self, key: ArrayLike | None = None, /) -> None: ...
-    def set_rate(self, rate: float, /) -> None: ...
+    def set_rate(self, part: str, rate: float, /) -> None: ...
+    def prefix(self, part: str, /) -> str: ...
     @property
     def steps(self) -> int: ...
     @property
     def n_rows(self) -> int: ...
-    @property
-    def prefix(self) -> str: ...
 
+def part_arrays(
+    network: _Kind,
+    estimator: _Kind,
+    update: _Update,
+    entropy: _Kind | None,
+    parts: dict[str, tuple[_Kind | None, _Update]],
+    row: _Shape,
+    /,
+) -> dict[str, dict[str, tuple[tuple[int, ...], bool]]]: ...
 def schedule_factor(schedule: _Kind, steps: Node, /) -> TracedArray: ...
 def parameter_shapes(network: _Kind, row: _Shape, /) -> dict[str, tuple[int, ...]]: ...
 def options(family: str, kind: str, /) -> dict[str, tuple[Any, str]]: ...

@@ -20,8 +20,10 @@ from ._params import Parameters
 from ._rows import check_names, check_rows, feature_names, in_parts, read_at_random
 from .callbacks import callback_events, check_callbacks
 from .diagnosis import Report, diagnose
+from .entropy import Entropy
 from .errors import StateError, not_fitted
 from .networks import MLP, BoundNetwork, Network
+from .optimizers import Optimizer
 from .random import key
 from .samplers import Langevin, Sampler, generator
 from .schedules import Constant, Schedule
@@ -43,8 +45,9 @@ class EnergyEstimator(Parameters, Durable):
     _kind: str
     _own: tuple[str, ...]  # parameters that are options of the estimator's kind
     _shown = ("energy_data", "energy_samples", "gap")
-    # Parameters that are options of the loop; the learning rate is one more.
-    _training = ("batch_size", "weight_decay", "clip_norm", "ema")
+    _training = ("batch_size",)  # parameters that are options of the loop
+    # Parameters that are options of the energy's update; the learning rate is one more.
+    _updating: tuple[str, ...] = ("weight_decay", "clip_norm", "ema")
 
     _fit: dict[str, Any] | None
     _memories: dict[str, Memory]
@@ -149,7 +152,9 @@ class EnergyEstimator(Parameters, Durable):
         self._check_loop()
         check_callbacks(who, self.callbacks, val is not None)
         trainer = self._start(x, feature_names(X)) if fresh else self._get_trainer()
-        trainer.set_rate(self._schedule.rate)
+        trainer.set_rate("energy", self._schedule.rate)
+        for name, (_, optimizer) in self._parts().items():
+            trainer.set_rate(name, optimizer._schedule.rate)
         self._run(trainer, x, val, n_steps)
         return self
 
@@ -201,7 +206,7 @@ class EnergyEstimator(Parameters, Durable):
         row, words, spec = x.shape[1:], key(self.random_state), self._spec()
         with scope(self.device):
             trainer = _core.Trainer(**spec, shape=row, dtype=self.dtype, key=words)
-            energy = BoundNetwork(self._network, row, random_state=0, dtype=self.dtype)
+            networks = self._bind(row, self.dtype)
         for name, array in self._network._starts(row, words).items():
             array = array.astype(self.dtype)
             trainer.set({f"params.{name}": array})
@@ -209,7 +214,7 @@ class EnergyEstimator(Parameters, Durable):
                 trainer.set({f"ema.params.{name}": array})
         for name in [name for name in vars(self) if name.endswith("_") or name in _HIDDEN]:
             delattr(self, name)
-        self.energy_ = energy
+        vars(self).update(networks)
         self.history_ = {}
         self.n_steps_ = 0
         self.n_features_in_ = math.prod(row)
@@ -225,14 +230,13 @@ class EnergyEstimator(Parameters, Durable):
         if "_trainer" in vars(self) and spec == self._made_of:
             return self._trainer
         arrays = self._lasting()
-        if self.ema:
-            starts = {f"ema.{k}": a for k, a in arrays.items() if k.startswith("params.")}
-            arrays = starts | arrays
+        starts = {f"ema.{name}": array for name, array in arrays.items()}
         with scope(self.device):
             trainer = _core.Trainer(
                 **spec, shape=self._row, dtype=self.energy_.dtype, key=self._key
             )
-        trainer.set(arrays)
+        known = trainer.get()
+        trainer.set({name: array for name, array in starts.items() if name in known} | arrays)
         self._trainer, self._made_of = trainer, spec
         vars(self).pop("_saved", None)
         return trainer
@@ -263,15 +267,36 @@ class EnergyEstimator(Parameters, Durable):
                 f"{who}: sampler: got {self.sampler!r}, expected one such as "
                 "samplers.Langevin()"
             )
-        training = {name: getattr(self, name) for name in self._training}
+        entropy = self._entropy()
+        update = {name: getattr(self, name) for name in self._updating}
         return {
             "network": self._network._spec(),
             "estimator": (self._kind, {name: getattr(self, name) for name in self._own}),
-            "optimizer": (self.optimizer, self._optimizer_options()),
-            "schedule": self._schedule._spec(),
+            "update": (
+                (self.optimizer, self._optimizer_options()),
+                self._schedule._spec(),
+                update | {"learning_rate": self._schedule.rate},
+            ),
             "sampler": self._sampler._spec(),
-            "training": training | {"learning_rate": self._schedule.rate},
+            "entropy": None if entropy is None else entropy._spec(),
+            "parts": {
+                name: (None if network is None else network._spec(), optimizer._update())
+                for name, (network, optimizer) in self._parts().items()
+            },
+            "training": {name: getattr(self, name) for name in self._training},
         }
+
+    def _parts(self) -> dict[str, tuple[Network | None, Optimizer]]:
+        """What is trained beside the energy, and how."""
+        return {}
+
+    def _entropy(self) -> Entropy | None:
+        """Of the generator, where there is one."""
+        return None
+
+    def _bind(self, row: tuple[int, ...], dtype: DTypeLike) -> dict[str, Any]:
+        """The attributes that hold what is learned, {"energy_": bound network}."""
+        return {"energy_": BoundNetwork(self._network, row, random_state=0, dtype=dtype)}
 
     def _optimizer_options(self) -> dict[str, float]:
         if not isinstance(self.optimizer, str):
@@ -304,7 +329,7 @@ class EnergyEstimator(Parameters, Durable):
     def _store(self) -> BoundNetwork:
         """Give the estimator what the trainer has learned so far; returns ``energy_``."""
         trainer = self._trainer
-        self.energy_.set_parameters(trainer.get(trainer.prefix))
+        self.energy_.set_parameters(trainer.get(trainer.prefix("energy")))
         self.n_steps_ = trainer.steps
         return self.energy_
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -86,6 +86,7 @@ class Specification(Parameters, Savable):
 
     _family: str  # of the core's tables of options
     _kind: str
+    _nested: ClassVar[Mapping[str, type[Specification]]] = {}  # parameters that may be such
 
     def _spec(self) -> tuple[str, dict[str, Any]]:
         """(kind, options) for the core."""
@@ -102,7 +103,12 @@ class Specification(Parameters, Savable):
         options = self.get_params(deep=False)
         return {
             "kind": self._kind,
-            "options": {name: to_plain(value, name) for name, value in options.items()},
+            "options": {
+                name: value._to_json(row, dtype)
+                if name in self._nested and isinstance(value, Specification)
+                else to_plain(value, name)
+                for name, value in options.items()
+            },
         }
 
     def _pack(self) -> tuple[dict[str, Any], Arrays]:
@@ -165,7 +171,15 @@ def from_json(text: Any, classes: Iterable[type[Specification]]) -> Specificatio
     if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(f"kind: got {kind!r}, expected one of {sorted(kinds)}")
     cls = kinds[kind]
-    return cls(**from_plain(options, cls._defaults()))
+    if not isinstance(options, dict):
+        raise TypeError(f"got {type(options).__name__}, expected parameters by name")
+    inner = {
+        name: family._from_json(options[name])
+        for name, family in cls._nested.items()
+        if isinstance(options.get(name), dict)
+    }
+    plain = {name: value for name, value in options.items() if name not in inner}
+    return cls(**inner, **from_plain(plain, cls._defaults()))
 
 
 def to_plain(value: Any, name: str) -> Any:

@@ -16,10 +16,10 @@ static ebm_ref noisy(ebm_training *t, double deviation)
 
 static ebm_ref walk(ebm_training *t, ebm_ref starts)
 {
-    ebm_scope scope = {.params = t->params, .owner = t->g, .refs = t->refs};
+    ebm_scope scope = ebm_training_scope(t, EBM_PART_ENERGY);
     ebm_ref key = ebm_fold_in_constant(t->g, t->key, FOLD_CHAIN);
-    ebm_ref end = ebm_sampler_chain(t->sampler, t->energy, &scope, t->g, starts, key, EBM_NONE,
-                                    ebm_sampler_n_steps(t->sampler));
+    ebm_ref end = ebm_sampler_chain(t->sampler, &t->part[EBM_PART_ENERGY].energy, &scope, t->g,
+                                    starts, key, EBM_NONE, ebm_sampler_n_steps(t->sampler));
     return ebm_stop(t->g, end);
 }
 
@@ -32,9 +32,10 @@ static ebm_ref mean_square(ebm_graph *g, ebm_ref e)
 static void learn(ebm_training *t, double l2, ebm_ref x_data, ebm_ref x_samples)
 {
     ebm_graph *g = t->g;
-    ebm_scope scope = {.params = t->params, .owner = g, .refs = t->refs};
+    ebm_scope scope = ebm_training_scope(t, EBM_PART_ENERGY);
     const ebm_ref both[2] = {x_data, x_samples};
-    ebm_ref e = ebm_energy_build(t->energy, &scope, g, ebm_concat(g, both, 2, 0));
+    ebm_ref e = ebm_energy_build(&t->part[EBM_PART_ENERGY].energy, &scope, g,
+                                 ebm_concat(g, both, 2, 0));
     if (e == EBM_POISON) return;
     int64_t n = ebm_ref_shape(g, x_data).dim[0];
     ebm_ref e_data = ebm_slice_axis(g, e, 0, 0, n), e_samples = ebm_slice_axis(g, e, 0, n, n);
@@ -50,7 +51,7 @@ static void learn(ebm_training *t, double l2, ebm_ref x_data, ebm_ref x_samples)
     ebm_training_check(t, "mean energy of data", mean_data);
     ebm_training_check(t, "mean energy of samples", mean_samples);
     ebm_training_bound(t, "loss", loss, t->options->max_loss);
-    ebm_training_descend(t, t->params, "params", t->refs, loss);
+    ebm_training_descend(t, EBM_PART_ENERGY, loss);
 }
 
 /* ---- CD ---------------------------------------------------------------------------------- */

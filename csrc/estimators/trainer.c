@@ -9,11 +9,9 @@ enum { HISTORY_CHUNK = 256 }; /* rows of metrics kept on the device between two 
 
 struct ebm_trainer {
     ebm_trainer_spec spec; /* its pointers are the trainer's own copies */
-    ebm_network *network;  /* NULL for an energy of the caller */
+    ebm_parts *parts;
     ebm_sampler *sampler;
-    void *estimator_options, *optimizer_options, *schedule_options;
-    ebm_energy energy;
-    ebm_params params;
+    void *estimator_options, *entropy_options;
     ebm_state *state;
     ebm_program *program; /* NULL before the first feed */
     int64_t batch;        /* rows a step */
@@ -56,9 +54,20 @@ static ebm_status write_real(ebm_trainer *trainer, const char *name, double valu
     return write_array(trainer, name, &narrow, sizeof narrow);
 }
 
-ebm_status ebm_trainer_set_rate(ebm_trainer *trainer, double rate)
+/* NULL with VALUE's message. */
+static const ebm_part *find_part(const ebm_trainer *trainer, const char *name)
 {
-    return write_real(trainer, "rate", rate);
+    for (int32_t k = 0; k < trainer->parts->n; k++)
+        if (strcmp(trainer->parts->part[k].name, name) == 0) return &trainer->parts->part[k];
+    ebm_fail(EBM_VALUE, "%s: part: got '%s', which it has not",
+             trainer->spec.estimator->options.owner, name);
+    return NULL;
+}
+
+ebm_status ebm_trainer_set_rate(ebm_trainer *trainer, const char *name, double rate)
+{
+    const ebm_part *part = find_part(trainer, name);
+    return part ? write_real(trainer, part->rate_name, rate) : EBM_VALUE;
 }
 
 /* ---- life -------------------------------------------------------------------------------- */
@@ -66,14 +75,11 @@ ebm_status ebm_trainer_set_rate(ebm_trainer *trainer, double rate)
 static ebm_status check(const ebm_trainer_spec *spec)
 {
     const char *name = spec->estimator->options.owner;
-    EBM_CHECK(spec->network || spec->energy);
     EBM_TRY(ebm_options_check(&ebm_training_table, &spec->training));
     if (spec->estimator_options)
         EBM_TRY(ebm_options_check(&spec->estimator->options, spec->estimator_options));
-    if (spec->optimizer_options)
-        EBM_TRY(ebm_options_check(&spec->optimizer->options, spec->optimizer_options));
-    if (spec->schedule && spec->schedule_options)
-        EBM_TRY(ebm_options_check(&spec->schedule->options, spec->schedule_options));
+    if (spec->entropy.kind && spec->entropy.options)
+        EBM_TRY(ebm_options_check(&spec->entropy.kind->options, spec->entropy.options));
     if (spec->estimator->samples && !spec->sampler)
         return ebm_fail(EBM_VALUE, "%s: sampler: got none, expected one", name);
     if (!ebm_dtype_is_float(spec->dtype))
@@ -85,21 +91,36 @@ static ebm_status check(const ebm_trainer_spec *spec)
 static ebm_status copy_spec(ebm_trainer *trainer, const ebm_trainer_spec *spec)
 {
     trainer->spec = *spec;
-    if (spec->network)
-        EBM_TRY(ebm_network_new(&trainer->network, ebm_network_get_kind(spec->network),
-                                ebm_network_options(spec->network)));
-    trainer->energy = spec->network ? ebm_network_energy(trainer->network) : *spec->energy;
+    const ebm_entropy *entropy = &spec->entropy;
     if (spec->sampler)
         EBM_TRY(ebm_sampler_new(&trainer->sampler, ebm_sampler_get_kind(spec->sampler),
                                 ebm_sampler_options(spec->sampler)));
     EBM_TRY(ebm_options_copy(&trainer->estimator_options, &spec->estimator->options,
                              spec->estimator_options));
-    EBM_TRY(ebm_options_copy(&trainer->optimizer_options, &spec->optimizer->options,
-                             spec->optimizer_options));
-    if (!spec->schedule) trainer->spec.schedule = ebm_schedule_find("constant");
-    EBM_TRY(ebm_options_copy(&trainer->schedule_options, &trainer->spec.schedule->options,
-                             spec->schedule ? spec->schedule_options : NULL));
-    return EBM_OK;
+    if (entropy->kind)
+        EBM_TRY(ebm_options_copy(&trainer->entropy_options, &entropy->kind->options,
+                                 entropy->options));
+    trainer->spec.entropy.options = trainer->entropy_options;
+    return ebm_parts_new(&trainer->parts, &trainer->spec);
+}
+
+/* The arrays of a part at the start: parameter k is drawn from fold_in(key of the part, k). */
+static ebm_status make_part(ebm_trainer *trainer, const ebm_part *part)
+{
+    const ebm_params *params = &part->params;
+    ebm_state *state = trainer->state;
+    ebm_shape scalar = EBM_SCALAR;
+    char average[EBM_NAME_SIZE];
+    int32_t index = (int32_t)(part - trainer->parts->part);
+    uint32_t key[2] = {trainer->spec.key[0] + (uint32_t)index, trainer->spec.key[1]};
+    EBM_TRY(ebm_state_add(state, part->rate_name, trainer->spec.dtype, &scalar));
+    EBM_TRY(write_real(trainer, part->rate_name, part->update.options.learning_rate));
+    EBM_TRY(ebm_params_declare(params, state, part->prefix));
+    EBM_TRY(ebm_params_draw(params, state, part->prefix, key));
+    if (part->update.options.ema == 0.0) return EBM_OK;
+    ebm_name_join(average, "ema", part->prefix);
+    EBM_TRY(ebm_params_declare(params, state, average));
+    return ebm_params_copy(params, state, average, state, part->prefix);
 }
 
 /* The arrays that every estimator has. */
@@ -110,39 +131,24 @@ static ebm_status make_state(ebm_trainer *trainer)
     EBM_TRY(ebm_state_new(&trainer->state, spec->device));
     EBM_TRY(ebm_state_add(trainer->state, "key", EBM_I32, &two));
     EBM_TRY(ebm_state_add(trainer->state, "step", EBM_I32, &scalar));
-    EBM_TRY(ebm_state_add(trainer->state, "rate", spec->dtype, &scalar));
     EBM_TRY(ebm_state_add(trainer->state, "backoff", spec->dtype, &scalar));
     EBM_TRY(ebm_state_add(trainer->state, "guard.step", EBM_I32, &scalar));
     EBM_TRY(ebm_state_add(trainer->state, "guard.term", EBM_I32, &scalar));
     EBM_TRY(ebm_state_add(trainer->state, "guard.param", EBM_I32, &scalar));
     EBM_TRY(write_array(trainer, "key", spec->key, sizeof spec->key));
-    EBM_TRY(ebm_trainer_set_rate(trainer, spec->training.learning_rate));
     EBM_TRY(write_real(trainer, "backoff", 1.0));
-    EBM_TRY(ebm_params_declare(&trainer->params, trainer->state, "params"));
-    EBM_TRY(ebm_params_draw(&trainer->params, trainer->state, "params", spec->key));
-    if (spec->training.ema == 0.0) return EBM_OK;
-    EBM_TRY(ebm_params_declare(&trainer->params, trainer->state, "ema.params"));
-    return ebm_params_copy(&trainer->params, trainer->state, "ema.params", trainer->state,
-                           "params");
+    for (int32_t k = 0; k < trainer->parts->n; k++)
+        EBM_TRY(make_part(trainer, &trainer->parts->part[k]));
+    return EBM_OK;
 }
 
 ebm_status ebm_trainer_new(ebm_trainer **out, const ebm_trainer_spec *spec)
 {
     EBM_TRY(check(spec));
-    const char *name = spec->estimator->options.owner;
     ebm_trainer *trainer = ebm__alloc(1, sizeof *trainer);
     if (!trainer) return EBM_NOMEM;
     ebm_status status;
     EBM_TRY_TO(status, copy_spec(trainer, spec), failed);
-    EBM_TRY_TO(status, ebm_energy_require_rows(&trainer->energy, name), failed);
-    EBM_TRY_TO(status,
-               ebm_energy_list(&trainer->energy, &spec->row, spec->dtype, &trainer->params),
-               failed);
-    if (trainer->params.n == 0) {
-        status = ebm_fail(EBM_VALUE,
-                          "%s: energy: got one without parameters, expected some to fit", name);
-        goto failed;
-    }
     EBM_TRY_TO(status, make_state(trainer), failed);
     *out = trainer;
     return EBM_OK;
@@ -156,12 +162,10 @@ void ebm_trainer_free(ebm_trainer *trainer)
     if (!trainer) return;
     ebm_program_free(trainer->program);
     ebm_state_free(trainer->state);
-    ebm_params_fini(&trainer->params);
+    ebm_parts_free(trainer->parts);
     ebm_sampler_free(trainer->sampler);
-    ebm_network_free(trainer->network);
     ebm__free(trainer->estimator_options);
-    ebm__free(trainer->optimizer_options);
-    ebm__free(trainer->schedule_options);
+    ebm__free(trainer->entropy_options);
     ebm__free(trainer->updated);
     ebm__free(trainer->rows);
     ebm__free(trainer);
@@ -172,31 +176,36 @@ ebm_state *ebm_trainer_state(ebm_trainer *trainer)
     return trainer->state;
 }
 
-const ebm_params *ebm_trainer_params(const ebm_trainer *trainer)
+const ebm_parts *ebm_trainer_parts(const ebm_trainer *trainer)
 {
-    return &trainer->params;
+    return trainer->parts;
 }
 
-const char *ebm_trainer_prefix(const ebm_trainer *trainer)
+ebm_status ebm_trainer_prefix(const ebm_trainer *trainer, const char *name,
+                              char text[EBM_NAME_SIZE])
 {
-    return trainer->spec.training.ema > 0.0 ? "ema.params" : "params";
+    const ebm_part *part = find_part(trainer, name);
+    if (!part) return EBM_VALUE;
+    bool averaged = part->update.options.ema > 0.0;
+    snprintf(text, EBM_NAME_SIZE, "%s%s", averaged ? "ema." : "", part->prefix);
+    return EBM_OK;
 }
 
 /* ---- the program ------------------------------------------------------------------------- */
 
-/* How messages call the parameters: "l0.w", and with the prefix if it is not "params". */
+/* How messages call the trained parameters: "l0.w" of the energy, "generator.l0.w" of others. */
 static ebm_status name_updated(ebm_trainer *trainer, const ebm_training *t)
 {
     trainer->n_updated = 0;
     for (int32_t k = 0; k < t->n_groups; k++) {
-        const ebm_params *params = t->group[k].params;
-        bool plain = strcmp(t->group[k].prefix, "params") == 0;
-        int64_t n = trainer->n_updated + params->n;
-        EBM_TRY(ebm__grow(&trainer->updated, &trainer->updated_capacity, n,
-                          sizeof *trainer->updated));
-        for (int64_t i = 0; i < params->n; i++)
-            snprintf(trainer->updated[trainer->n_updated++], EBM_NAME_SIZE, "%s%s%s",
-                     plain ? "" : t->group[k].prefix, plain ? "" : ".", params->at[i].name);
+        const ebm_part *part = &t->part[t->group[k].part];
+        bool plain = t->group[k].part == EBM_PART_ENERGY;
+        EBM_TRY(ebm__grow(&trainer->updated, &trainer->updated_capacity,
+                          trainer->n_updated + part->params.n, sizeof *trainer->updated));
+        for (int64_t i = 0; i < part->params.n; i++)
+            if (!part->params.at[i].statistic)
+                snprintf(trainer->updated[trainer->n_updated++], EBM_NAME_SIZE, "%s%s%s",
+                         plain ? "" : part->prefix, plain ? "" : ".", part->params.at[i].name);
     }
     return EBM_OK;
 }
@@ -207,13 +216,10 @@ static ebm_status add_step(ebm_trainer *trainer, ebm_program *program)
     ebm_training t = {
         .state = trainer->state,
         .options = &trainer->spec.training,
-        .energy = &trainer->energy,
         .sampler = trainer->sampler,
-        .params = &trainer->params,
-        .optimizer = trainer->spec.optimizer,
-        .optimizer_options = trainer->optimizer_options,
-        .schedule = trainer->spec.schedule,
-        .schedule_options = trainer->schedule_options,
+        .entropy = trainer->spec.entropy.kind ? &trainer->spec.entropy : NULL,
+        .part = trainer->parts->part,
+        .n_parts = trainer->parts->n,
     };
     ebm_status status;
     EBM_TRY_TO(status, ebm_training_open(&t), done);

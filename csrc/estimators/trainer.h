@@ -12,18 +12,25 @@
 
 typedef struct ebm_trainer ebm_trainer;
 
+/* How a part is trained beside the energy; name: that of the part. */
+typedef struct ebm_part_spec {
+    const char *name;
+    const ebm_network *network; /* NULL where the entropy lists the parameters itself */
+    ebm_update update;
+} ebm_part_spec;
+
 /* Options structs are of the kinds' own types; NULL stands for the initial values.  All is
  * copied. */
 typedef struct ebm_trainer_spec {
     const ebm_network *network; /* or NULL: */
     const ebm_energy *energy;   /* its context is the caller's, and outlives the trainer */
+    ebm_update update;          /* of the energy; a schedule that is NULL is constant */
     const ebm_estimator_kind *estimator;
     const void *estimator_options;
-    const ebm_optimizer_kind *optimizer;
-    const void *optimizer_options;
-    const ebm_schedule_kind *schedule; /* of the learning rate; NULL: constant */
-    const void *schedule_options;
     const ebm_sampler *sampler;
+    ebm_entropy entropy; /* kind NULL: none */
+    ebm_part_spec part[EBM_PARTS_MAX - 1];
+    int32_t n_parts;
     ebm_training_options training;
     ebm_shape row; /* of the data, without N */
     ebm_dtype dtype;
@@ -31,7 +38,20 @@ typedef struct ebm_trainer_spec {
     uint32_t key[2];
 } ebm_trainer_spec;
 
-extern const ebm_options ebm_training_table;
+extern const ebm_options ebm_training_table, ebm_update_table;
+
+/* The parts that an estimator of these options trains, by their names, with the shapes of their
+ * parameters, for rows of `spec->row`: what ebm_trainer_new would make, and the same errors,
+ * without arrays.  Free with ebm_parts_free. */
+typedef struct ebm_parts {
+    ebm_part part[EBM_PARTS_MAX];
+    int32_t n;
+    /* What the fields of the parts point at. */
+    ebm_network *network[EBM_PARTS_MAX];
+    void *optimizer_options[EBM_PARTS_MAX], *schedule_options[EBM_PARTS_MAX];
+} ebm_parts;
+ebm_status ebm_parts_new(ebm_parts **out, const ebm_trainer_spec *spec);
+void ebm_parts_free(ebm_parts *parts); /* NULL is fine */
 
 /* VALUE for bad options, dependent rows, or an energy without parameters; SHAPE if the network
  * does not take such rows. */
@@ -47,11 +67,13 @@ ebm_status ebm_trainer_feed(ebm_trainer *trainer, const ebm_rows *rows);
  * case. */
 ebm_status ebm_trainer_run(ebm_trainer *trainer, int64_t n, const ebm_poll *poll);
 
-int64_t ebm_trainer_steps(const ebm_trainer *trainer);            /* good steps so far */
-ebm_state *ebm_trainer_state(ebm_trainer *trainer);               /* borrowed */
-const ebm_params *ebm_trainer_params(const ebm_trainer *trainer); /* borrowed */
-/* "ema.params" if averages are kept, else "params": what to evaluate with. */
-const char *ebm_trainer_prefix(const ebm_trainer *trainer);
+int64_t ebm_trainer_steps(const ebm_trainer *trainer);          /* good steps so far */
+ebm_state *ebm_trainer_state(ebm_trainer *trainer);             /* borrowed */
+const ebm_parts *ebm_trainer_parts(const ebm_trainer *trainer); /* borrowed */
+/* "ema.params" if averages are kept, else "params": what to evaluate part `name` with ("energy",
+ * "generator"), in the caller's text.  VALUE. */
+ebm_status ebm_trainer_prefix(const ebm_trainer *trainer, const char *name,
+                              char text[EBM_NAME_SIZE]);
 
 /* The metrics: n_metrics names (known after the first feed), and the rows of the steps run so
  * far by this trainer, (n_rows, n_metrics), the last of them that of the last step.  Borrowed
@@ -65,7 +87,7 @@ const double *ebm_trainer_rows(const ebm_trainer *trainer);
  * failed would fail in the same way again.  If older arrays have been written back, the rows of
  * the steps that they do not know are dropped. */
 ebm_status ebm_trainer_clear(ebm_trainer *trainer, const uint32_t *key);
-/* A new learning rate, which the schedule starts from, for the steps to come. */
-ebm_status ebm_trainer_set_rate(ebm_trainer *trainer, double rate);
+/* A new learning rate of a part, which the schedule starts from, for the steps to come. */
+ebm_status ebm_trainer_set_rate(ebm_trainer *trainer, const char *name, double rate);
 
 #endif

@@ -177,10 +177,15 @@ static const ebm_options *find_table(const char *family, const char *kind)
         const ebm_estimator_kind *found = ebm_estimator_find(kind);
         return found ? &found->options : NULL;
     }
+    if (strcmp(family, "entropy") == 0) {
+        const ebm_entropy_kind *found = ebm_entropy_find(kind);
+        return found ? &found->options : NULL;
+    }
     if (strcmp(family, "training") == 0) return &ebm_training_table;
+    if (strcmp(family, "update") == 0) return &ebm_update_table;
     ebm_fail(EBM_VALUE,
              "options: got family '%s', expected network, sampler, optimizer, schedule, "
-             "estimator or training",
+             "estimator, entropy, training or update",
              family);
     return NULL;
 }

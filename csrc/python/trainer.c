@@ -38,79 +38,145 @@ static void trainer_dealloc(PyObject *object)
     ebm__py_free(object);
 }
 
-/* The C parts that a spec points at, while it is made. */
+/* The C objects that a spec points at, while it is made. */
 typedef struct parts {
-    ebm_network *network;
+    ebm_network *network[EBM_PARTS_MAX]; /* of the energy, then of the others */
+    void *optimizer_options[EBM_PARTS_MAX], *schedule_options[EBM_PARTS_MAX];
     ebm_sampler *sampler;
-    void *estimator_options, *optimizer_options, *schedule_options;
+    void *estimator_options, *entropy_options;
 } parts;
 
 static void parts_free(parts *p)
 {
-    ebm_network_free(p->network);
+    for (int k = 0; k < EBM_PARTS_MAX; k++) {
+        ebm_network_free(p->network[k]);
+        ebm__free(p->optimizer_options[k]);
+        ebm__free(p->schedule_options[k]);
+    }
     ebm_sampler_free(p->sampler);
     ebm__free(p->estimator_options);
-    ebm__free(p->optimizer_options);
-    ebm__free(p->schedule_options);
+    ebm__free(p->entropy_options);
 }
 
-static int find_schedule(PyObject *self, ebm_trainer_spec *spec, parts *p, PyObject *schedule)
+/* The struct of a pair (kind, options), with the table that `find` has for the kind; -1 with an
+ * exception. */
+static void *find_options(PyObject *self, PyObject *pair, const void *(*find)(const char *),
+                          const void **kind)
 {
     const char *name;
     PyObject *dict;
-    if (schedule == Py_None) return 0;
-    if (ebm__py_kind(schedule, &name, &dict) < 0) return -1;
-    spec->schedule = ebm_schedule_find(name);
-    if (!spec->schedule) {
-        ebm__py_raise(self, EBM_VALUE);
-        return -1;
-    }
-    p->schedule_options = ebm__py_options_new(self, dict, &spec->schedule->options);
-    spec->schedule_options = p->schedule_options;
-    return p->schedule_options ? 0 : -1;
-}
-
-static int find_kinds(PyObject *self, ebm_trainer_spec *spec, parts *p, PyObject *estimator,
-                      PyObject *optimizer)
-{
-    const char *name;
-    PyObject *dict;
-    if (ebm__py_kind(estimator, &name, &dict) < 0) return -1;
-    spec->estimator = ebm_estimator_find(name);
-    if (!spec->estimator) goto unknown;
-    p->estimator_options = ebm__py_options_new(self, dict, &spec->estimator->options);
-    if (!p->estimator_options || ebm__py_kind(optimizer, &name, &dict) < 0) return -1;
-    spec->optimizer = ebm_optimizer_find(name);
-    if (!spec->optimizer) goto unknown;
-    p->optimizer_options = ebm__py_options_new(self, dict, &spec->optimizer->options);
-    if (!p->optimizer_options) return -1;
-    spec->estimator_options = p->estimator_options;
-    spec->optimizer_options = p->optimizer_options;
-    return 0;
-unknown:
+    if (ebm__py_kind(pair, &name, &dict) < 0) return NULL;
+    *kind = find(name);
+    if (*kind) return ebm__py_options_new(self, dict, *kind);
     ebm__py_raise(self, EBM_VALUE);
-    return -1;
+    return NULL;
 }
 
-static int make_trainer(ebm_py_trainer *self, PyObject *network, PyObject *estimator,
-                        PyObject *optimizer, PyObject *sampler, PyObject *training,
-                        PyObject *schedule)
+/* Kinds begin with their tables of options. */
+static const void *estimator_of(const char *name)
+{
+    return ebm_estimator_find(name);
+}
+static const void *optimizer_of(const char *name)
+{
+    return ebm_optimizer_find(name);
+}
+static const void *schedule_of(const char *name)
+{
+    return ebm_schedule_find(name);
+}
+static const void *entropy_of(const char *name)
+{
+    return ebm_entropy_find(name);
+}
+
+/* An update: (optimizer, schedule or None, options), the first two (kind, options). */
+static int find_update(PyObject *self, PyObject *object, ebm_update *update, parts *p, int k)
+{
+    PyObject *optimizer, *schedule, *options;
+    const void *kind;
+    if (!PyArg_ParseTuple(object, "OOO!:update", &optimizer, &schedule, &PyDict_Type, &options) ||
+        ebm__py_options(self, options, &ebm_update_table, &update->options) < 0)
+        return -1;
+    p->optimizer_options[k] = find_options(self, optimizer, optimizer_of, &kind);
+    if (!p->optimizer_options[k]) return -1;
+    update->optimizer = kind;
+    update->optimizer_options = p->optimizer_options[k];
+    if (schedule == Py_None) return 0;
+    p->schedule_options[k] = find_options(self, schedule, schedule_of, &kind);
+    if (!p->schedule_options[k]) return -1;
+    update->schedule = kind;
+    update->schedule_options = p->schedule_options[k];
+    return 0;
+}
+
+/* {name: (network or None, update)} */
+static int find_parts(PyObject *self, PyObject *dict, ebm_trainer_spec *spec, parts *p)
+{
+    PyObject *name, *value, *network, *update;
+    Py_ssize_t at = 0;
+    while (PyDict_Next(dict, &at, &name, &value)) {
+        int k = spec->n_parts + 1;
+        if (k == EBM_PARTS_MAX) {
+            PyErr_Format(PyExc_ValueError, "parts: got more than %d", EBM_PARTS_MAX - 1);
+            return -1;
+        }
+        ebm_part_spec *part = &spec->part[spec->n_parts++];
+        part->name = PyUnicode_AsUTF8(name);
+        if (!part->name || !PyArg_ParseTuple(value, "OO!:part", &network, &PyTuple_Type, &update))
+            return -1;
+        if (network != Py_None) p->network[k] = ebm__py_network(self, network);
+        if (network != Py_None && !p->network[k]) return -1;
+        part->network = p->network[k];
+        if (find_update(self, update, &part->update, p, k) < 0) return -1;
+    }
+    return 0;
+}
+
+/* What is the same for a trainer and for the shapes of its arrays. */
+typedef struct arguments {
+    PyObject *network, *estimator, *update, *sampler, *entropy, *parts;
+} arguments;
+
+static int find_kinds(PyObject *self, const arguments *a, ebm_trainer_spec *spec, parts *p)
+{
+    const void *kind;
+    p->estimator_options = find_options(self, a->estimator, estimator_of, &kind);
+    if (!p->estimator_options) return -1;
+    spec->estimator = kind;
+    spec->estimator_options = p->estimator_options;
+    if (find_update(self, a->update, &spec->update, p, 0) < 0) return -1;
+    if (find_parts(self, a->parts, spec, p) < 0) return -1;
+    if (a->sampler != Py_None) p->sampler = ebm__py_sampler(self, a->sampler);
+    if (a->sampler != Py_None && !p->sampler) return -1;
+    spec->sampler = p->sampler;
+    if (a->entropy == Py_None) return 0;
+    p->entropy_options = find_options(self, a->entropy, entropy_of, &kind);
+    if (!p->entropy_options) return -1;
+    spec->entropy = (ebm_entropy){kind, p->entropy_options};
+    return 0;
+}
+
+static int find_network(PyObject *self, PyObject *network, ebm_trainer_spec *spec, parts *p,
+                        ebm_py_function *function)
+{
+    int is_function = ebm__py_function(function, self, network, spec->dtype);
+    if (is_function == 0) p->network[0] = ebm__py_network(self, network);
+    if (is_function < 0 || (!is_function && !p->network[0])) return -1;
+    spec->network = p->network[0];
+    spec->energy = &function->energy;
+    return 0;
+}
+
+static int make_trainer(ebm_py_trainer *self, const arguments *a, PyObject *training)
 {
     PyObject *object = (PyObject *)self;
     parts p = {0};
     int result = -1;
-    if (ebm__py_options(object, training, &ebm_training_table, &self->spec.training) < 0)
+    if (ebm__py_options(object, training, &ebm_training_table, &self->spec.training) < 0 ||
+        find_kinds(object, a, &self->spec, &p) < 0 ||
+        find_network(object, a->network, &self->spec, &p, &self->function) < 0)
         goto done;
-    if (find_kinds(object, &self->spec, &p, estimator, optimizer) < 0) goto done;
-    if (find_schedule(object, &self->spec, &p, schedule) < 0) goto done;
-    int is_function = ebm__py_function(&self->function, object, network, self->spec.dtype);
-    if (is_function == 0) p.network = ebm__py_network(object, network);
-    if (is_function < 0 || (!is_function && !p.network)) goto done;
-    if (sampler != Py_None) p.sampler = ebm__py_sampler(object, sampler);
-    if (sampler != Py_None && !p.sampler) goto done;
-    self->spec.network = p.network;
-    self->spec.energy = &self->function.energy;
-    self->spec.sampler = p.sampler;
     EBM_PY_TRY_TO(object, ebm_trainer_new(&self->trainer, &self->spec), done);
     result = 0;
 done:
@@ -120,14 +186,15 @@ done:
 
 static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"network", "estimator", "optimizer", "sampler",  "training",
-                            "shape",   "dtype",     "key",       "schedule", NULL};
-    PyObject *network, *estimator, *optimizer, *sampler, *training, *shape, *dtype, *key;
-    PyObject *schedule = Py_None;
+    static char *names[] = {"network",  "estimator", "update", "sampler", "entropy", "parts",
+                            "training", "shape",     "dtype",  "key",     NULL};
+    PyObject *training, *shape, *dtype, *key;
+    arguments a;
     ebm_trainer_spec spec = {.device = NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOOO!OOO|O:Trainer", names, &network,
-                                     &estimator, &optimizer, &sampler, &PyDict_Type, &training,
-                                     &shape, &dtype, &key, &schedule))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOO!OOO!O!OOO:Trainer", names, &a.network,
+                                     &a.estimator, &PyTuple_Type, &a.update, &a.sampler,
+                                     &a.entropy, &PyDict_Type, &a.parts, &PyDict_Type,
+                                     &training, &shape, &dtype, &key))
         return NULL;
     if (ebm__py_shape(shape, &spec.row, "shape") < 0 || ebm__py_dtype(dtype, &spec.dtype) < 0 ||
         ebm__py_key(key, spec.key) < 0)
@@ -136,7 +203,7 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *keywo
     if (!self) return NULL;
     self->spec = spec;
     if (ebm__py_device((PyObject *)self, NULL, &self->spec.device) == 0 &&
-        make_trainer(self, network, estimator, optimizer, sampler, training, schedule) == 0)
+        make_trainer(self, &a, training) == 0)
         return (PyObject *)self;
     Py_DECREF(self);
     return NULL;
@@ -267,25 +334,30 @@ static PyObject *trainer_clear(PyObject *object, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyObject *trainer_set_rate(PyObject *object, PyObject *number)
+static PyObject *trainer_set_rate(PyObject *object, PyObject *args)
 {
     ebm_py_trainer *self = (ebm_py_trainer *)object;
-    double rate = PyFloat_AsDouble(number);
-    if (PyErr_Occurred() || !is_idle(self)) return NULL;
-    EBM_PY_TRY(object, ebm_trainer_set_rate(self->trainer, rate));
+    const char *part;
+    double rate;
+    if (!PyArg_ParseTuple(args, "sd:set_rate", &part, &rate) || !is_idle(self)) return NULL;
+    EBM_PY_TRY(object, ebm_trainer_set_rate(self->trainer, part, rate));
     Py_RETURN_NONE;
+}
+
+static PyObject *trainer_prefix(PyObject *object, PyObject *name)
+{
+    ebm_py_trainer *self = (ebm_py_trainer *)object;
+    const char *part = PyUnicode_AsUTF8(name);
+    char text[EBM_NAME_SIZE];
+    if (!part) return NULL;
+    EBM_PY_TRY(object, ebm_trainer_prefix(self->trainer, part, text));
+    return PyUnicode_FromString(text);
 }
 
 static PyObject *get_steps(PyObject *object, void *unused)
 {
     (void)unused;
     return PyLong_FromLongLong(ebm_trainer_steps(((ebm_py_trainer *)object)->trainer));
-}
-
-static PyObject *get_prefix(PyObject *object, void *unused)
-{
-    (void)unused;
-    return PyUnicode_FromString(ebm_trainer_prefix(((ebm_py_trainer *)object)->trainer));
 }
 
 static PyObject *get_n_rows(PyObject *object, void *unused)
@@ -297,7 +369,6 @@ static PyObject *get_n_rows(PyObject *object, void *unused)
 static PyGetSetDef attributes[] = {
     {"steps", get_steps, NULL, "Good steps so far.", NULL},
     {"n_rows", get_n_rows, NULL, "Steps whose metrics are at hand.", NULL},
-    {"prefix", get_prefix, NULL, "Prefix of the parameters to evaluate with.", NULL},
     {0},
 };
 
@@ -314,7 +385,10 @@ static PyMethodDef methods[] = {
      "set($self, arrays, /)\n--\n\nWrites arrays by their full names."},
     {"clear", trainer_clear, METH_VARARGS,
      "clear($self, key=None, /)\n--\n\nGo on after a bad step, with another key."},
-    {"set_rate", trainer_set_rate, METH_O, "set_rate($self, rate, /)\n--\n\nA new learning rate."},
+    {"set_rate", trainer_set_rate, METH_VARARGS,
+     "set_rate($self, part, rate, /)\n--\n\nA new learning rate of a part."},
+    {"prefix", trainer_prefix, METH_O,
+     "prefix($self, part, /)\n--\n\nPrefix of the parameters of a part to evaluate with."},
     {0},
 };
 
@@ -323,9 +397,9 @@ static PyType_Slot slots[] = {
     EBM_PY_SLOT(Py_tp_dealloc, trainer_dealloc),
     EBM_PY_SLOT(Py_tp_traverse, trainer_traverse),
     {Py_tp_doc,
-     "Trainer(network, estimator, optimizer, sampler, training, shape, dtype, key, "
-     "schedule=None)\n--\n\n"
-     "An estimator at work; each of the first four, and the last, is (kind, options)."},
+     "Trainer(network, estimator, update, sampler, entropy, parts, training, shape, dtype, key)"
+     "\n--\n\nAn estimator at work.  Network, estimator, sampler and entropy are (kind, "
+     "options); an update is (optimizer, schedule, options); parts {name: (network, update)}."},
     {Py_tp_methods, methods},
     {Py_tp_getset, attributes},
     {0, NULL},
@@ -338,25 +412,74 @@ static PyType_Spec spec = {
     .slots = slots,
 };
 
+/* ---- without arrays ---------------------------------------------------------------------- */
+
+/* {name: (shape, whether it is trained)} */
+static PyObject *params_dict(const ebm_params *params)
+{
+    PyObject *dict = PyDict_New();
+    for (int64_t i = 0; dict && i < params->n; i++) {
+        PyObject *shape = ebm__py_shape_tuple(&params->at[i].shape);
+        PyObject *pair = shape ? Py_BuildValue("NO", shape,
+                                               params->at[i].statistic ? Py_False : Py_True)
+                               : NULL;
+        if (!pair || PyDict_SetItemString(dict, params->at[i].name, pair) < 0) Py_CLEAR(dict);
+        Py_XDECREF(pair);
+    }
+    return dict;
+}
+
+/* part_arrays(network, estimator, update, entropy, parts, row): {prefix: {name: (shape,
+ * trained)}} of what a trainer would make, so that a file can be held against its own claims
+ * before anything is allocated. */
+static PyObject *part_arrays(PyObject *module, PyObject *args)
+{
+    PyObject *row, *dict = NULL;
+    arguments a = {.sampler = Py_None};
+    ebm_trainer_spec wanted = {.dtype = EBM_F32};
+    ebm_py_function function = {0};
+    parts p = {0};
+    ebm_parts *made = NULL;
+    if (!PyArg_ParseTuple(args, "OOO!OO!O:part_arrays", &a.network, &a.estimator, &PyTuple_Type,
+                          &a.update, &a.entropy, &PyDict_Type, &a.parts, &row) ||
+        ebm__py_shape(row, &wanted.row, "shape") < 0)
+        return NULL;
+    if (find_kinds(module, &a, &wanted, &p) < 0 ||
+        find_network(module, a.network, &wanted, &p, &function) < 0)
+        goto done;
+    EBM_PY_TRY_TO(module, ebm_parts_new(&made, &wanted), done);
+    dict = PyDict_New();
+    for (int32_t k = 0; dict && k < made->n; k++) {
+        PyObject *params = params_dict(&made->part[k].params);
+        if (!params || PyDict_SetItemString(dict, made->part[k].prefix, params) < 0)
+            Py_CLEAR(dict);
+        Py_XDECREF(params);
+    }
+done:
+    ebm_parts_free(made);
+    parts_free(&p);
+    ebm__py_function_fini(&function);
+    return dict;
+}
+
 /* schedule_factor((kind, options), steps): what the learning rate is multiplied with, as a node. */
 static PyObject *schedule_factor(PyObject *module, PyObject *args)
 {
     ebm_py_state *state = PyModule_GetState(module);
-    PyObject *pair, *object;
-    ebm_trainer_spec found = {0};
-    parts p = {0};
+    PyObject *pair, *object, *factor = NULL;
+    const void *kind;
     if (!PyArg_ParseTuple(args, "OO!:schedule_factor", &pair, state->node, &object))
         return NULL;
     ebm_py_node *steps = (ebm_py_node *)object;
     if (!ebm__py_graph_get(state, (PyObject *)steps->graph)) return NULL;
-    PyObject *factor = NULL;
-    if (find_schedule(module, &found, &p, pair) == 0) {
+    void *options = find_options(module, pair, schedule_of, &kind);
+    if (options) {
         ebm_graph *g = steps->graph->graph;
-        ebm_ref ref = ebm_schedule_build(found.schedule, found.schedule_options, g, steps->ref);
+        ebm_ref ref = ebm_schedule_build(kind, options, g, steps->ref);
         if (ref == EBM_ONE) ref = ebm_full_like(g, ebm_cast(g, steps->ref, EBM_F64), 1.0);
         factor = ebm__py_node_new(steps->graph, ref, false);
     }
-    parts_free(&p);
+    ebm__free(options);
     return factor;
 }
 
@@ -364,6 +487,9 @@ static PyMethodDef functions[] = {
     {"schedule_factor", schedule_factor, METH_VARARGS,
      "schedule_factor($module, schedule, steps, /)\n--\n\n"
      "What a schedule multiplies the learning rate with, for a traced array of steps."},
+    {"part_arrays", part_arrays, METH_VARARGS,
+     "part_arrays($module, network, estimator, update, entropy, parts, row, /)\n--\n\n"
+     "{prefix: {name: (shape, trained)}} of what an estimator trains."},
     {0},
 };
 

@@ -259,13 +259,14 @@ static void make_trainer(objects *o)
     make_parts(o);
     ebm_trainer_spec spec = {.network = o->network,
                              .estimator = ebm_estimator_find("pcd"),
-                             .optimizer = ebm_optimizer_find("adam"),
+                             .update = {.optimizer = ebm_optimizer_find("adam")},
                              .sampler = o->sampler,
                              .row = EBM_DIMS(WIDTH),
                              .dtype = EBM_F32,
                              .device = ebm_device_cpu(),
                              .key = {1, 2}};
     ebm_options_init(&ebm_training_table, &spec.training);
+    ebm_options_init(&ebm_update_table, &spec.update.options);
     spec.training.batch_size = 4;
     CHECK_OK(ebm_trainer_new(&o->trainer, &spec));
 }

@@ -28,13 +28,14 @@ static void *train(void *context)
     ebm_rows rows = {w->rows, ROWS, WIDTH, WIDTH * sizeof(float), EBM_F32, 1.0, 0.0};
     ebm_trainer_spec spec = {.network = w->network,
                              .estimator = ebm_estimator_find("pcd"),
-                             .optimizer = ebm_optimizer_find("adam"),
+                             .update = {.optimizer = ebm_optimizer_find("adam")},
                              .sampler = w->sampler,
                              .row = EBM_DIMS(WIDTH),
                              .dtype = EBM_F32,
                              .device = ebm_device_cpu(),
                              .key = {1, 2}};
     ebm_options_init(&ebm_training_table, &spec.training);
+    ebm_options_init(&ebm_update_table, &spec.update.options);
     CHECK_OK(ebm_trainer_new(&trainer, &spec));
     CHECK_OK(ebm_trainer_feed(trainer, &rows));
     CHECK_OK(ebm_trainer_run(trainer, STEPS, NULL));

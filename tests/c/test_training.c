@@ -56,8 +56,8 @@ static ebm_status make_trainer(set_up *s, double rate, ebm_dtype dtype)
         .energy = s->energy,
         .estimator = ebm_estimator_find("pcd"),
         .estimator_options = &s->options,
-        .optimizer = ebm_optimizer_find("adam"),
-        .schedule = ebm_schedule_find("cosine"),
+        .update = {.optimizer = ebm_optimizer_find("adam"),
+                   .schedule = ebm_schedule_find("cosine")},
         .sampler = s->sampler,
         .row = EBM_DIMS(WIDTH),
         .dtype = dtype,
@@ -65,9 +65,10 @@ static ebm_status make_trainer(set_up *s, double rate, ebm_dtype dtype)
         .key = {1, 2},
     };
     ebm_options_init(&ebm_training_table, &spec.training);
+    ebm_options_init(&ebm_update_table, &spec.update.options);
     spec.training.batch_size = 16;
-    spec.training.learning_rate = rate;
-    spec.training.ema = 0.9;
+    spec.update.options.learning_rate = rate;
+    spec.update.options.ema = 0.9;
     return ebm_trainer_new(&s->trainer, &spec);
 }
 

@@ -435,20 +435,23 @@ class BoundNetwork(Savable):
         """Energies (N,) of rows x (N, ...) of the bound shape."""
         if isinstance(x, _core.Node):
             self._expect_rows(x.shape)
-            return self._core.build(as_node(x, self.dtype))
+            return self._core.build("energy", as_node(x, self.dtype))
         rows = as_numbers(x, "x")
         if rows.ndim == 0:
             raise ShapeError(f"x: got a scalar, expected rows (N, {str(self.shape)[1:]}")
         if not getattr(self.network, "rows_independent", True):
             return self._run_together(rows.astype(self.dtype, copy=False))
         return np.concatenate(
-            [self._core.run(rows[part].astype(self.dtype, copy=False)) for part in parts(rows)]
+            [
+                self._core.run("energy", rows[part].astype(self.dtype, copy=False))
+                for part in parts(rows)
+            ]
         )
 
     def _run_together(self, x: NDArray[Any]) -> NDArray[Any]:
         """Energies of coupled rows: of exactly these, in a plan of their number."""
         graph = _core.Graph()
-        node = self._core.build(graph.input("x", self.dtype, x.shape, False))
+        node = self._core.build("energy", graph.input("x", self.dtype, x.shape, False))
         energies: NDArray[Any] = _core.Plan(graph, [node], device=self.device)(x)[0]
         return energies
 

@@ -10,17 +10,20 @@ enum { N_CHUNKS = 6, CHUNK_ELEMENTS = 1 << 19 };
 struct ebm_bound {
     ebm_network *network; /* NULL for an energy of the caller */
     ebm_energy energy;
+    ebm_generator generator; /* without a build function there is none */
     ebm_params params;
     ebm_shape row;
     ebm_state *state;
-    ebm_plan *plan[N_CHUNKS]; /* of 4^k rows; made when first wanted, by whichever thread */
+    /* Of 4^k rows; made when first wanted, by whichever thread. */
+    ebm_plan *plan[EBM_FACE_COUNT][N_CHUNKS];
 };
 
-/* Lists the parameters of bound->energy and draws them. */
+/* Lists the parameters and draws them. */
 static ebm_status make_params(ebm_bound *bound, ebm_dtype dtype, const ebm_device *device,
                               const uint32_t key[2])
 {
-    EBM_TRY(ebm_energy_list(&bound->energy, &bound->row, dtype, &bound->params));
+    EBM_TRY(bound->network ? ebm_network_list(bound->network, &bound->row, dtype, &bound->params)
+                           : ebm_energy_list(&bound->energy, &bound->row, dtype, &bound->params));
     EBM_TRY(ebm_state_new(&bound->state, device));
     EBM_TRY(ebm_params_declare(&bound->params, bound->state, "params"));
     return ebm_params_draw(&bound->params, bound->state, "params", key);
@@ -44,6 +47,8 @@ static ebm_status new_bound(ebm_bound **out, const ebm_network *network,
                                    ebm_network_options(network)),
                    failed);
     bound->energy = network ? ebm_network_energy(bound->network) : *energy;
+    if (network && ebm_network_get_kind(network)->generate)
+        EBM_TRY_TO(status, ebm_network_generator(bound->network, row, &bound->generator), failed);
     EBM_TRY_TO(status, make_params(bound, dtype, device, key), failed);
     *out = bound;
     return EBM_OK;
@@ -67,7 +72,8 @@ ebm_status ebm_bound_new_energy(ebm_bound **out, const ebm_energy *energy, const
 void ebm_bound_free(ebm_bound *bound)
 {
     if (!bound) return;
-    for (int k = 0; k < N_CHUNKS; k++) ebm_plan_release(bound->plan[k]);
+    for (int f = 0; f < EBM_FACE_COUNT; f++)
+        for (int k = 0; k < N_CHUNKS; k++) ebm_plan_release(bound->plan[f][k]);
     ebm_state_free(bound->state);
     ebm_params_fini(&bound->params);
     ebm_network_free(bound->network);
@@ -89,51 +95,113 @@ ebm_state *ebm_bound_state(ebm_bound *bound)
     return bound->state;
 }
 
-/* ---- as an energy ------------------------------------------------------------------------ */
-
-static ebm_ref build(const void *context, const ebm_scope *scope, ebm_graph *graph, ebm_ref x)
+const ebm_generator *ebm_bound_generator(const ebm_bound *bound)
 {
-    (void)scope;
-    const ebm_bound *bound = context;
+    return bound->generator.build ? &bound->generator : NULL;
+}
+
+/* ---- as graph code ----------------------------------------------------------------------- */
+
+static ebm_status check_face(const ebm_bound *bound, ebm_face face)
+{
+    if (face == EBM_FACE_ENERGY || bound->generator.build) return EBM_OK;
+    return ebm_fail(EBM_VALUE, "%s: got an energy, expected a generator", bound->energy.name);
+}
+
+static ebm_ref build_face(const ebm_bound *bound, ebm_face face, const ebm_scope *scope,
+                          ebm_graph *graph, const ebm_ref *in)
+{
+    const ebm_generator *gen = &bound->generator;
+    switch (face) {
+    case EBM_FACE_MEAN: return ebm_generator_mean(gen, scope, graph, in[0]);
+    case EBM_FACE_SAMPLE:
+        return ebm_generator_sample(gen, scope, graph, in[0], gen->noisy ? in[1] : EBM_NONE);
+    case EBM_FACE_LOG_JOINT: return ebm_generator_log_joint(gen, scope, graph, in[0], in[1]);
+    default: return ebm_energy_build(&bound->energy, scope, graph, in[0]);
+    }
+}
+
+ebm_ref ebm_bound_build(const ebm_bound *bound, ebm_face face, ebm_graph *graph, const ebm_ref *in)
+{
+    ebm_status status = check_face(bound, face);
+    if (status != EBM_OK) return ebm_graph_failed(graph, status);
     ebm_params params = bound->params;
     ebm_ref *refs = ebm__alloc((size_t)params.n, sizeof *refs);
     if (!refs) return ebm_graph_failed(graph, EBM_NOMEM);
     for (int64_t k = 0; k < params.n; k++)
         refs[k] = ebm_graph_capture(graph, ebm_state_tensor(bound->state, (int32_t)k));
     ebm_scope own = {.params = &params, .owner = graph, .refs = refs};
-    ebm_ref e = ebm_energy_build(&bound->energy, &own, graph, x);
+    ebm_ref result = build_face(bound, face, &own, graph, in);
     ebm__free(refs);
-    return e;
+    return result;
+}
+
+static ebm_ref build_energy(const void *context, const ebm_scope *scope, ebm_graph *graph,
+                            ebm_ref x)
+{
+    (void)scope;
+    return ebm_bound_build(context, EBM_FACE_ENERGY, graph, &x);
 }
 
 ebm_energy ebm_bound_energy(const ebm_bound *bound)
 {
     ebm_energy energy = bound->energy;
-    energy.build = build;
+    energy.build = build_energy;
     energy.context = bound;
     return energy;
 }
 
-/* ---- energies of rows -------------------------------------------------------------------- */
+/* ---- of rows ----------------------------------------------------------------------------- */
 
-static ebm_status make_plan(ebm_plan **out, const ebm_bound *bound, int64_t chunk)
+ebm_status ebm_bound_face(const ebm_bound *bound, ebm_face face, ebm_face_shape *out)
 {
+    const ebm_generator *gen = &bound->generator;
+    ebm_shape one = {.rank = 0}, z = EBM_DIMS(gen->latent);
+    EBM_TRY(check_face(bound, face));
+    switch (face) {
+    case EBM_FACE_MEAN: *out = (ebm_face_shape){1, {z}, bound->row}; break;
+    case EBM_FACE_SAMPLE:
+        *out = (ebm_face_shape){gen->noisy ? 2 : 1, {z, bound->row}, bound->row};
+        break;
+    case EBM_FACE_LOG_JOINT: *out = (ebm_face_shape){2, {bound->row, z}, one}; break;
+    default: *out = (ebm_face_shape){1, {bound->row}, one};
+    }
+    return EBM_OK;
+}
+
+/* A face of `chunk` rows. */
+static ebm_status make_plan(ebm_plan **out, const ebm_bound *bound, ebm_face face, int64_t chunk)
+{
+    static const char *const names[EBM_FACE_INPUTS] = {"in0", "in1"};
     ebm_graph *graph = NULL;
-    ebm_shape rows;
-    EBM_TRY(ebm_rows_shape(&rows, chunk, &bound->row));
+    ebm_face_shape shape;
+    ebm_ref in[EBM_FACE_INPUTS] = {EBM_NONE, EBM_NONE};
+    EBM_TRY(ebm_bound_face(bound, face, &shape));
     EBM_TRY(ebm_graph_new(&graph));
-    ebm_ref x = ebm_graph_input(graph, "x", bound->params.dtype, &rows);
-    ebm_ref e = build(bound, NULL, graph, x);
-    ebm_plan_options options = {ebm_state_device(bound->state), true, NULL};
-    ebm_status status = ebm_plan_new(out, graph, &e, 1, &options);
+    ebm_status status = EBM_OK;
+    for (int32_t i = 0; i < shape.n_in && status == EBM_OK; i++) {
+        ebm_shape rows;
+        status = ebm_rows_shape(&rows, chunk, &shape.in[i]);
+        if (status == EBM_OK)
+            in[i] = ebm_graph_input(graph, names[i], bound->params.dtype, &rows);
+    }
+    if (status == EBM_OK) {
+        ebm_ref result = ebm_bound_build(bound, face, graph, in);
+        ebm_plan_options options = {ebm_state_device(bound->state), true, NULL};
+        status = ebm_plan_new(out, graph, &result, 1, &options);
+    }
     ebm_graph_free(graph);
     return status;
 }
 
 /* The number of the smallest chunk that takes n rows, else of the largest that fits. */
-static int choose_chunk(const ebm_bound *bound, int64_t n)
+static int choose_chunk(const ebm_face_shape *shape, int64_t n)
 {
-    int64_t row = ebm_shape_size(&bound->row);
+    int64_t row = ebm_shape_size(&shape->out);
+    for (int32_t i = 0; i < shape->n_in; i++) {
+        int64_t size = ebm_shape_size(&shape->in[i]);
+        row = size > row ? size : row;
+    }
     int k = 0;
     while (k + 1 < N_CHUNKS && (int64_t)1 << (2 * k) < n && row << (2 * (k + 1)) <= CHUNK_ELEMENTS)
         k++;
@@ -142,14 +210,14 @@ static int choose_chunk(const ebm_bound *bound, int64_t n)
 
 /* The plan of 4^k rows, borrowed; of two threads that make it at once one throws its own
  * away. */
-static ebm_status get_plan(ebm_plan **out, ebm_bound *bound, int k)
+static ebm_status get_plan(ebm_plan **out, ebm_bound *bound, ebm_face face, int k)
 {
-    *out = __atomic_load_n(&bound->plan[k], __ATOMIC_ACQUIRE);
+    ebm_plan **kept = &bound->plan[face][k];
+    *out = __atomic_load_n(kept, __ATOMIC_ACQUIRE);
     if (*out) return EBM_OK;
     ebm_plan *made = NULL;
-    EBM_TRY(make_plan(&made, bound, (int64_t)1 << (2 * k)));
-    if (!__atomic_compare_exchange_n(&bound->plan[k], out, made, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_ACQUIRE))
+    EBM_TRY(make_plan(&made, bound, face, (int64_t)1 << (2 * k)));
+    if (!__atomic_compare_exchange_n(kept, out, made, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         ebm_plan_release(made);
     else
         *out = made;
@@ -158,57 +226,71 @@ static ebm_status get_plan(ebm_plan **out, ebm_bound *bound, int k)
 
 typedef struct chunk_run {
     const ebm_device *device;
-    ebm_tensor *x, *e; /* one chunk, on the device */
-    void **in;         /* of the plan: x, then the captured arrays, which it has itself */
+    int32_t n_in;
+    int64_t chunk;
+    ebm_tensor *in[EBM_FACE_INPUTS], *out; /* one chunk, on the device */
+    void **pointers; /* of the plan: inputs, then the captured arrays, which it has itself */
     ebm_workspace *workspace;
 } chunk_run;
 
-static ebm_status run_chunk(chunk_run *run, const void *x, void *out, int64_t n,
-                            const ebm_poll *poll)
+static size_t row_bytes(const chunk_run *run, const ebm_tensor *tensor)
 {
-    const ebm_device *device = run->device;
-    int64_t chunk = run->e->shape.dim[0];
-    void *results[1] = {run->e->data};
-    size_t row = ebm_tensor_bytes(run->x) / (size_t)chunk;
-    EBM_TRY(device->to_device(device, run->x->data, x, row * (size_t)n));
-    EBM_TRY(ebm_plan_run(run->workspace, run->in, results, poll));
-    return device->to_host(device, out, run->e->data, (size_t)n * ebm_dtype_size(run->e->dtype));
+    return ebm_tensor_bytes(tensor) / (size_t)run->chunk;
 }
 
-static ebm_status run_chunks(chunk_run *run, const char *x, char *out, int64_t n,
-                             const ebm_poll *poll)
+static ebm_status run_chunk(chunk_run *run, const void *const *in, void *out, int64_t at,
+                            int64_t n, const ebm_poll *poll)
 {
-    int64_t chunk = run->e->shape.dim[0];
-    size_t row = ebm_tensor_bytes(run->x) / (size_t)chunk, size = ebm_dtype_size(run->e->dtype);
-    for (int64_t at = 0; at < n; at += chunk) {
-        int64_t left = n - at < chunk ? n - at : chunk;
-        EBM_TRY(run_chunk(run, x + (size_t)at * row, out + (size_t)at * size, left, poll));
+    const ebm_device *device = run->device;
+    void *results[1] = {run->out->data};
+    for (int32_t i = 0; i < run->n_in; i++) {
+        size_t row = row_bytes(run, run->in[i]);
+        EBM_TRY(device->to_device(device, run->in[i]->data,
+                                  (const char *)in[i] + (size_t)at * row, row * (size_t)n));
     }
-    return EBM_OK;
+    EBM_TRY(ebm_plan_run(run->workspace, run->pointers, results, poll));
+    size_t row = row_bytes(run, run->out);
+    return device->to_host(device, (char *)out + (size_t)at * row, run->out->data,
+                           row * (size_t)n);
+}
+
+static ebm_status make_run(chunk_run *run, ebm_plan *plan)
+{
+    ebm_dtype dtype = ebm_plan_output_dtype(plan, 0);
+    ebm_shape shape = ebm_plan_output_shape(plan, 0);
+    run->chunk = shape.dim[0];
+    run->pointers = ebm__alloc((size_t)ebm_plan_n_inputs(plan), sizeof *run->pointers);
+    if (!run->pointers) return EBM_NOMEM;
+    EBM_TRY(ebm_tensor_new(&run->out, run->device, dtype, &shape));
+    for (int32_t i = 0; i < run->n_in; i++) {
+        shape = ebm_plan_input_shape(plan, i);
+        EBM_TRY(ebm_tensor_new(&run->in[i], run->device, dtype, &shape));
+        run->pointers[i] = run->in[i]->data;
+    }
+    return ebm_workspace_new(&run->workspace, plan);
+}
+
+ebm_status ebm_bound_run_face(ebm_bound *bound, ebm_face face, const void *const *in, int64_t n,
+                              void *out, const ebm_poll *poll)
+{
+    ebm_plan *plan = NULL;
+    ebm_face_shape shape;
+    EBM_TRY(ebm_bound_face(bound, face, &shape));
+    if (n == 0) return EBM_OK;
+    EBM_TRY(get_plan(&plan, bound, face, choose_chunk(&shape, n)));
+    chunk_run run = {.device = ebm_state_device(bound->state), .n_in = shape.n_in};
+    ebm_status status = make_run(&run, plan);
+    for (int64_t at = 0; at < n && status == EBM_OK; at += run.chunk)
+        status = run_chunk(&run, in, out, at, n - at < run.chunk ? n - at : run.chunk, poll);
+    ebm__free(run.pointers);
+    ebm_workspace_free(run.workspace);
+    for (int i = 0; i < EBM_FACE_INPUTS; i++) ebm_tensor_release(run.in[i]);
+    ebm_tensor_release(run.out);
+    return status;
 }
 
 ebm_status ebm_bound_run(ebm_bound *bound, const void *x, int64_t n, void *out,
                          const ebm_poll *poll)
 {
-    if (n == 0) return EBM_OK;
-    int k = choose_chunk(bound, n);
-    ebm_plan *plan = NULL;
-    EBM_TRY(get_plan(&plan, bound, k));
-    ebm_shape rows = ebm_plan_input_shape(plan, 0), energies = EBM_DIMS(rows.dim[0]);
-    chunk_run run = {.device = ebm_state_device(bound->state)};
-    ebm_status status;
-    EBM_TRY_TO(status, ebm_tensor_new(&run.x, run.device, bound->params.dtype, &rows), done);
-    EBM_TRY_TO(status, ebm_tensor_new(&run.e, run.device, bound->params.dtype, &energies), done);
-    EBM_TRY_TO(status, ebm_workspace_new(&run.workspace, plan), done);
-    run.in = ebm__alloc((size_t)ebm_plan_n_inputs(plan), sizeof *run.in);
-    status = EBM_NOMEM;
-    if (!run.in) goto done;
-    run.in[0] = run.x->data;
-    status = run_chunks(&run, x, out, n, poll);
-done:
-    ebm__free(run.in);
-    ebm_workspace_free(run.workspace);
-    ebm_tensor_release(run.x);
-    ebm_tensor_release(run.e);
-    return status;
+    return ebm_bound_run_face(bound, EBM_FACE_ENERGY, &x, n, out, poll);
 }

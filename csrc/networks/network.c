@@ -112,3 +112,14 @@ ebm_status ebm_network_generator(const ebm_network *network, const ebm_shape *ro
     };
     return EBM_OK;
 }
+
+ebm_status ebm_network_list(const ebm_network *network, const ebm_shape *row, ebm_dtype dtype,
+                            ebm_params *params)
+{
+    ebm_energy energy = ebm_network_energy(network);
+    if (network->kind->build) EBM_TRY(ebm_energy_list(&energy, row, dtype, params));
+    if (!network->kind->generate) return EBM_OK;
+    ebm_generator generator;
+    EBM_TRY(ebm_network_generator(network, row, &generator));
+    return ebm_generator_list(&generator, dtype, params);
+}

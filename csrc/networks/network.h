@@ -44,4 +44,9 @@ ebm_energy ebm_network_energy(const ebm_network *network);
 ebm_status ebm_network_generator(const ebm_network *network, const ebm_shape *row,
                                  ebm_generator *out);
 
+/* Lists the parameters of the energy, then of the generator, for rows of this shape; `params` as
+ * in ebm_energy_list. */
+ebm_status ebm_network_list(const ebm_network *network, const ebm_shape *row, ebm_dtype dtype,
+                            ebm_params *params);
+
 #endif

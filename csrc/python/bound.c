@@ -190,54 +190,125 @@ static PyObject *bound_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     return NULL;
 }
 
-/* run(x): energies of rows, as an array. */
-static PyObject *bound_run(PyObject *self, PyObject *object)
+/* ---- its faces --------------------------------------------------------------------------- */
+
+/* The face of that name, and how many arrays follow it: args are (name, array, ...). */
+static int face_of(PyObject *self, PyObject *args, ebm_face *face, ebm_face_shape *shape)
 {
-    ebm_bound *bound = bound_of(self);
-    ebm_shape rows;
-    ebm_dtype dtype = ebm_bound_params(bound)->dtype;
-    PyArrayObject *x = ebm__py_array(self, object, dtype, NULL, "x");
-    if (!x) return NULL;
-    PyObject *e = NULL;
-    int64_t n = PyArray_NDIM(x) > 0 ? PyArray_DIM(x, 0) : 1;
-    ebm_status status = ebm_rows_shape(&rows, n, ebm_bound_row(bound));
-    PyArrayObject *checked = NULL;
-    if (status == EBM_OK) checked = ebm__py_array(self, (PyObject *)x, dtype, &rows, "x");
-    if (checked) {
-        ebm_shape shape = EBM_DIMS(n);
-        e = ebm__py_empty(dtype, &shape);
+    static const char *const names[EBM_FACE_COUNT] = {"energy", "mean", "sample", "log_joint"};
+    Py_ssize_t n = PyTuple_GET_SIZE(args);
+    const char *name = n > 0 ? PyUnicode_AsUTF8(PyTuple_GET_ITEM(args, 0)) : NULL;
+    int f = 0;
+    while (name && f < EBM_FACE_COUNT && strcmp(name, names[f]) != 0) f++;
+    if (!name || f == EBM_FACE_COUNT) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "face: unknown");
+        return -1;
     }
-    if (e) {
+    *face = (ebm_face)f;
+    ebm_status status = ebm_bound_face(bound_of(self), *face, shape);
+    if (status != EBM_OK) {
+        ebm__py_raise(self, status);
+        return -1;
+    }
+    if (n - 1 == shape->n_in) return 0;
+    PyErr_Format(PyExc_TypeError, "%s: got %zd arrays, expected %d", name, n - 1,
+                 (int)shape->n_in);
+    return -1;
+}
+
+/* Number i of the arrays, as n rows; n is that of the first one. */
+static PyArrayObject *rows_of(PyObject *self, PyObject *args, const ebm_face_shape *shape,
+                              int32_t i, int64_t *n)
+{
+    ebm_shape rows;
+    PyObject *object = PyTuple_GET_ITEM(args, i + 1);
+    ebm_dtype dtype = ebm_bound_params(bound_of(self))->dtype;
+    PyArrayObject *array = ebm__py_array(self, object, dtype, NULL, "x");
+    if (!array) return NULL;
+    if (i == 0) *n = PyArray_NDIM(array) > 0 ? PyArray_DIM(array, 0) : 1;
+    ebm_status status = ebm_rows_shape(&rows, *n, &shape->in[i]);
+    PyArrayObject *checked = NULL;
+    if (status == EBM_OK)
+        checked = ebm__py_array(self, (PyObject *)array, dtype, &rows, "x");
+    else
+        ebm__py_raise(self, status);
+    Py_DECREF(array);
+    return checked;
+}
+
+static PyObject *run_face(PyObject *self, ebm_face face, const ebm_face_shape *shape,
+                          PyArrayObject *const *arrays, int64_t n)
+{
+    ebm_shape rows;
+    const void *in[EBM_FACE_INPUTS] = {NULL, NULL};
+    for (int32_t i = 0; i < shape->n_in; i++) in[i] = PyArray_DATA(arrays[i]);
+    ebm_status status = ebm_rows_shape(&rows, n, &shape->out);
+    PyObject *result = NULL;
+    if (status == EBM_OK) {
+        result = ebm__py_empty(ebm_bound_params(bound_of(self))->dtype, &rows);
+        if (!result) return NULL;
         ebm_py_run run;
-        void *out = PyArray_DATA((PyArrayObject *)e);
+        void *out = PyArray_DATA((PyArrayObject *)result);
         ebm__py_run_begin(&run, NULL);
-        status = ebm_bound_run(bound, PyArray_DATA(checked), n, out, &run.poll);
+        status = ebm_bound_run_face(bound_of(self), face, in, n, out, &run.poll);
         ebm__py_run_end(&run);
     }
     if (status != EBM_OK) {
         ebm__py_raise(self, status);
-        Py_CLEAR(e);
+        Py_CLEAR(result);
     }
-    Py_XDECREF(checked);
-    Py_DECREF(x);
-    return e;
+    return result;
 }
 
-/* build(node): the energies as a node of the same graph. */
-static PyObject *bound_build(PyObject *self, PyObject *object)
+/* run(face, *arrays): of rows, as an array. */
+static PyObject *bound_run(PyObject *self, PyObject *args)
+{
+    ebm_face face;
+    ebm_face_shape shape;
+    PyArrayObject *arrays[EBM_FACE_INPUTS] = {NULL, NULL};
+    int64_t n = 0;
+    if (face_of(self, args, &face, &shape) < 0) return NULL;
+    bool ok = true;
+    for (int32_t i = 0; i < shape.n_in && ok; i++) {
+        arrays[i] = rows_of(self, args, &shape, i, &n);
+        ok = arrays[i] != NULL;
+    }
+    PyObject *result = ok ? run_face(self, face, &shape, arrays, n) : NULL;
+    for (int32_t i = 0; i < EBM_FACE_INPUTS; i++) Py_XDECREF(arrays[i]);
+    return result;
+}
+
+/* build(face, *nodes): a node of the same graph. */
+static PyObject *bound_build(PyObject *self, PyObject *args)
 {
     ebm_py_state *state = ebm__py_state(self);
-    if (!state) return NULL;
-    if (!PyObject_TypeCheck(object, state->node)) {
+    ebm_face face;
+    ebm_face_shape shape;
+    ebm_ref in[EBM_FACE_INPUTS];
+    if (!state || face_of(self, args, &face, &shape) < 0) return NULL;
+    PyObject *first = PyTuple_GET_ITEM(args, 1);
+    if (!PyObject_TypeCheck(first, state->node)) {
         PyErr_Format(PyExc_TypeError, "a traced array is expected, got %s",
-                     Py_TYPE(object)->tp_name);
+                     Py_TYPE(first)->tp_name);
         return NULL;
     }
-    ebm_py_node *node = (ebm_py_node *)object;
-    if (!ebm__py_graph_get(state, (PyObject *)node->graph)) return NULL;
-    ebm_energy energy = ebm_bound_energy(bound_of(self));
-    ebm_ref e = ebm_energy_build(&energy, NULL, node->graph->graph, node->ref);
-    return ebm__py_node_new(node->graph, e, false);
+    ebm_py_graph *graph = ((ebm_py_node *)first)->graph;
+    if (!ebm__py_graph_get(state, (PyObject *)graph)) return NULL;
+    for (int32_t i = 0; i < shape.n_in; i++) {
+        in[i] = ebm__py_ref(state, PyTuple_GET_ITEM(args, i + 1), graph);
+        if (in[i] == EBM_POISON) return NULL;
+    }
+    ebm_ref result = ebm_bound_build(bound_of(self), face, graph->graph, in);
+    return ebm__py_node_new(graph, result, false);
+}
+
+/* generator(): (latent, noisy), or None. */
+static PyObject *bound_generator(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    const ebm_generator *gen = ebm_bound_generator(bound_of(self));
+    if (!gen) Py_RETURN_NONE;
+    return Py_BuildValue("(LO)", (long long)gen->latent, gen->noisy ? Py_True : Py_False);
 }
 
 static PyObject *bound_get(PyObject *self, PyObject *unused)
@@ -258,9 +329,14 @@ static PyObject *bound_set(PyObject *self, PyObject *dict)
 }
 
 static PyMethodDef methods[] = {
-    {"run", bound_run, METH_O,
-     "run($self, x, /)\n--\n\nEnergies of rows of exactly this shape and dtype."},
-    {"build", bound_build, METH_O, "build($self, node, /)\n--\n\nEnergies of a traced array."},
+    {"run", bound_run, METH_VARARGS,
+     "run($self, face, /, *arrays)\n--\n\n"
+     "'energy' of x, 'mean' of z, 'sample' of z and eps or 'log_joint' of x and z: of rows of\n"
+     "exactly these shapes and this dtype."},
+    {"build", bound_build, METH_VARARGS,
+     "build($self, face, /, *nodes)\n--\n\nThe same of traced arrays."},
+    {"generator", bound_generator, METH_NOARGS,
+     "generator($self)\n--\n\n(latent, noisy), or None for an energy."},
     {"get", bound_get, METH_NOARGS, "get($self)\n--\n\nA dict of copies of the parameters."},
     {"set", bound_set, METH_O, "set($self, arrays, /)\n--\n\nWrites parameters by name."},
     {0},
@@ -308,8 +384,7 @@ static PyObject *parameter_shapes(PyObject *module, PyObject *args)
     ebm_network *network = ebm__py_network(module, pair);
     if (!network) return NULL;
     ebm_params params = {0};
-    ebm_energy energy = ebm_network_energy(network);
-    ebm_status status = ebm_energy_list(&energy, &row, EBM_F32, &params);
+    ebm_status status = ebm_network_list(network, &row, EBM_F32, &params);
     if (status == EBM_OK)
         dict = shapes_dict(&params);
     else

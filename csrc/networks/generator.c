@@ -2,10 +2,8 @@
 
 #include <math.h>
 
+#include "networks/density.h"
 #include "networks/energy.h"
-#include "ops/ops.h"
-
-#define LOG_2_PI 1.8378770664093454836
 
 /* SHAPE unless x is (n, row). */
 static bool fits(const ebm_generator *gen, ebm_graph *g, const char *what, ebm_ref x, int64_t n)
@@ -63,13 +61,6 @@ ebm_ref ebm_generator_sample(const ebm_generator *gen, const ebm_scope *scope, e
     return ebm_add(g, mean, ebm_mul(g, eps, sigma));
 }
 
-/* log N(u; 0, I) of rows u (N, ...), (N,). */
-static ebm_ref log_normal(ebm_graph *g, ebm_ref u, int64_t size)
-{
-    ebm_ref squares = ebm_sum_rows(g, ebm_square(g, u));
-    return ebm_shift(g, ebm_scale(g, squares, -0.5), -0.5 * LOG_2_PI * (double)size);
-}
-
 ebm_ref ebm_generator_log_joint(const ebm_generator *gen, const ebm_scope *scope, ebm_graph *g,
                                 ebm_ref x, ebm_ref z)
 {
@@ -79,8 +70,8 @@ ebm_ref ebm_generator_log_joint(const ebm_generator *gen, const ebm_scope *scope
     if (!fits(gen, g, "x", x, ebm_ref_shape(g, z).dim[0])) return EBM_POISON;
     int64_t size = ebm_shape_size(&gen->row);
     ebm_ref eps = ebm_mul(g, ebm_sub(g, x, mean), ebm_exp(g, ebm_neg(g, log_sigma)));
-    ebm_ref of_x = ebm_sub(g, log_normal(g, eps, size), ebm_scale(g, log_sigma, (double)size));
-    return ebm_add(g, of_x, log_normal(g, z, gen->latent));
+    ebm_ref of_x = ebm_sub(g, ebm_log_normal(g, eps), ebm_scale(g, log_sigma, (double)size));
+    return ebm_add(g, of_x, ebm_log_normal(g, z));
 }
 
 ebm_status ebm_generator_list(const ebm_generator *gen, ebm_dtype dtype, ebm_params *params)

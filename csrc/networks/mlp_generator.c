@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#include "networks/energy.h"
+#include "networks/density.h"
 
 static ebm_ref normalize(const ebm_mlp_generator_options *o, const ebm_scope *scope,
                          ebm_graph *g, int64_t layer, ebm_ref x)
@@ -33,10 +33,7 @@ static ebm_ref generate(const void *options, const ebm_scope *scope, ebm_graph *
     }
     snprintf(name, sizeof name, "l%d", (int)o->hidden.n);
     h = ebm_layer_dense(scope, g, name, h, ebm_shape_size(row), gain);
-    ebm_shape rows;
-    if (h == EBM_POISON) return EBM_POISON;
-    ebm_status status = ebm_rows_shape(&rows, ebm_ref_shape(g, h).dim[0], row);
-    return status == EBM_OK ? ebm_reshape(g, h, &rows) : ebm_graph_failed(g, status);
+    return ebm_rows_reshape(g, h, row);
 }
 
 static int64_t latent(const void *options, const ebm_shape *row)

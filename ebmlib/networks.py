@@ -14,79 +14,34 @@ does.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import _core
-from ._checks import float_dtype, sizes
-from ._device import scope
-from ._files import Arrays, File, Savable, dtype_name
 from ._function import Call, Record, Template, flat
-from ._interchange import as_numbers
-from ._params import Specification, from_json, pack_specification
-from ._rows import parts
-from ._trace import as_node
-from .errors import ShapeError
-from .random import key
+from ._network import BoundGenerator, BoundNetwork, Energy, Generator
+from ._network import Network as Network
+from ._network import bind_arrays as bind_arrays
+from ._params import from_json
+from ._tractable import NICE, BoundLinear, GaussianMixture, LinearGenerator
 
-__all__ = ["MLP", "BoundNetwork", "ConvNet", "Function"]
-
-
-class Network(Specification):
-    """What all specifications share."""
-
-    _family = "network"
-
-    def _shapes(self, row: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        """{name: shape} of the parameters for rows of this shape."""
-        return _core.parameter_shapes(self._spec(), row)
-
-    @classmethod
-    def _from_json(cls, text: dict[str, Any]) -> Network:
-        return _network_from_json(text)
-
-    def _starts(self, row: tuple[int, ...], words: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Start values that are written over what the core draws from the same key."""
-        return {}
-
-    def _check_rows(self, bound: BoundNetwork) -> None:
-        """ValueError if a row's energy depends on other rows and nobody said so."""
-
-    def _saved(self, row: tuple[int, ...] | None, dtype: DTypeLike) -> Network:
-        """An equal network without code, for rows of this shape and dtype."""
-        return self
-
-    def bind(
-        self,
-        shape: int | Sequence[int],
-        random_state: Any = None,
-        dtype: DTypeLike = np.float32,
-        device: str | None = None,
-    ) -> BoundNetwork:
-        """A network with its own arrays, for rows of ``shape``.
-
-        Parameters
-        ----------
-        shape : int or tuple of int
-            Of one row, without N: ``2``, or ``(28, 28, 1)`` for images.
-        random_state : int, numpy.random.Generator or None
-            Where the initial weights come from.
-        dtype : float32 or float64
-        device : {"cpu", "cuda"} or None
-            Where its arrays lie and its energies are computed; None: as `ebmlib.device` says.
-
-        Returns
-        -------
-        BoundNetwork
-        """
-        return BoundNetwork(self, shape, random_state, dtype, device)
+__all__ = [
+    "MLP",
+    "NICE",
+    "BoundGenerator",
+    "BoundLinear",
+    "BoundNetwork",
+    "ConvNet",
+    "Function",
+    "GaussianMixture",
+    "LinearGenerator",
+    "MLPGenerator",
+]
 
 
-class MLP(Network):
+class MLP(Energy):
     """Dense layers on flattened rows.
 
     E(x) = w_L f(... f(x W_0 + b_0) ...) + b_L.  Weights start as N(0, g^2 / fan in) with g^2 =
@@ -98,6 +53,16 @@ class MLP(Network):
         Widths of the hidden layers.
     activation : str, default "swish"
         f: swish, relu, leaky_relu (slope 0.2), elu, softplus, tanh or gelu.
+    weight_norm : bool, default False
+        Each hidden layer's w is g v / |v| (Salimans and Kingma 2016), with "l0.v" and "l0.g".
+    dropout : float, default 0.0
+        Share dropped behind each activation, in training.
+
+    Notes
+    -----
+    The energies of VERA (Grathwohl et al. 2021) are ``MLP((100, 100), "leaky_relu")`` for toy
+    densities and ``MLP((1000, 500, 500, 250, 250, 250), "leaky_relu", weight_norm=True)`` for
+    images as tables (its code; for tabular data without weight norm).
 
     Examples
     --------
@@ -111,12 +76,20 @@ class MLP(Network):
 
     _kind = "mlp"
 
-    def __init__(self, hidden: Sequence[int] = (128, 128), activation: str = "swish") -> None:
+    def __init__(
+        self,
+        hidden: Sequence[int] = (128, 128),
+        activation: str = "swish",
+        weight_norm: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
         self.hidden = hidden
         self.activation = activation
+        self.weight_norm = weight_norm
+        self.dropout = dropout
 
 
-class ConvNet(Network):
+class ConvNet(Energy):
     """Convolutions on images (N, H, W, C), then dense layers.
 
     The default is the network of the conjugate EBM (Wu et al. 2021, after Nijkamp et al. 2020).
@@ -169,7 +142,62 @@ class ConvNet(Network):
         self.norm = norm
 
 
-class Function(Network):
+class MLPGenerator(Generator):
+    """Dense layers from a latent to rows of any shape, and noise: x = g(z) + sigma eps.
+
+    g(z) = f(norm(... f(norm(z W_0 + b_0)) ...)) W_L + b_L, z and eps standard normal.  Weights
+    start as those of `MLP`.  sigma is a parameter, as its logarithm "log_sigma".
+
+    The generators of VERA (Grathwohl et al. 2021):
+
+    - toy densities (appendix B.3): ``MLPGenerator()``;
+    - the NICE experiment (B.2): ``MLPGenerator(100, (500, 500), activation="softplus")``;
+    - large ones of its code: ``MLPGenerator(128, (500, 500, 500), activation="softplus")``.
+
+    Parameters
+    ----------
+    latent : int, default 2
+        The width of z.
+    hidden : tuple of int, default (100, 100)
+        Widths of the hidden layers.
+    activation : str, default "relu"
+        f; see `MLP`.
+    norm : {"batch", "layer", "none"}, default "batch"
+        Before each activation.  Batch norm (Ioffe and Szegedy 2015) keeps running statistics,
+        the arrays "n0.mean", "n0.var", ..., which are not trained.
+    dropout : float, default 0.0
+        Share dropped behind each activation, in training.
+    sigma : float, default 0.01
+        Start of the deviation of the noise, as in VERA's code; 0: no noise.
+
+    Examples
+    --------
+    >>> from ebmlib import networks
+    >>> g = networks.MLPGenerator(latent=10, hidden=(64,)).bind((8, 8, 1), random_state=0)
+    >>> g.sample(3, random_state=0).shape
+    (3, 8, 8, 1)
+    """
+
+    _kind = "mlp_generator"
+
+    def __init__(
+        self,
+        latent: int = 2,
+        hidden: Sequence[int] = (100, 100),
+        activation: str = "relu",
+        norm: str = "batch",
+        dropout: float = 0.0,
+        sigma: float = 0.01,
+    ) -> None:
+        self.latent = latent
+        self.hidden = hidden
+        self.activation = activation
+        self.norm = norm
+        self.dropout = dropout
+        self.sigma = sigma
+
+
+class Function(Energy):
     """A network that is a Python function of its parameters and of rows.
 
     E(x) = energy(p, x): NumPy code, and `layers`, on rows x (N, ...), that gives (N,).  It is
@@ -346,11 +374,14 @@ def _is_coupled(bound: BoundNetwork, x: NDArray[Any], others: NDArray[Any]) -> b
     return False
 
 
+_KINDS = (MLP, ConvNet, MLPGenerator, NICE, GaussianMixture, LinearGenerator)
+
+
 def _network_from_json(text: dict[str, Any]) -> Network:
     """The network of ``Network._to_json``; ValueError or TypeError where it is none."""
     if isinstance(text, dict) and text.get("kind") == Function._kind:
         return _function_from_json(text)
-    network = from_json(text, (MLP, ConvNet))
+    network = from_json(text, _KINDS)
     assert isinstance(network, Network)
     return network
 
@@ -372,168 +403,3 @@ def _function_from_json(text: dict[str, Any]) -> Function:
     if type(text["rows_independent"]) is not bool:
         raise TypeError("network: function: rows_independent: expected true or false")
     return Function(template, start or None, rows_independent=text["rows_independent"])
-
-
-class BoundNetwork(Savable):
-    """A network with its arrays: called with rows it gives their energies.
-
-    Also inside functions that ebmlib traces (``jit``, ``grad``, energies of samplers), where
-    the arrays are captured; a later ``set_parameters`` is seen there too.
-
-    Parameters
-    ----------
-    network : MLP, ConvNet or Function
-    shape : int or tuple of int
-        Of one row.
-    random_state, dtype, device
-        As in ``Network.bind``.
-
-    Attributes
-    ----------
-    network, shape, dtype, device
-        What it was made of.
-    n_parameters : int
-        Numbers in all arrays.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ebmlib import networks
-    >>> net = networks.MLP(hidden=(8,)).bind(2, random_state=0)
-    >>> sorted(net.parameters())
-    ['l0.b', 'l0.w', 'l1.b', 'l1.w']
-    >>> net.parameters()["l0.w"].shape
-    (2, 8)
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        shape: int | Sequence[int],
-        random_state: Any = None,
-        dtype: DTypeLike = np.float32,
-        device: str | None = None,
-    ) -> None:
-        if not isinstance(network, Network):
-            raise TypeError(
-                f"bind: network: got {type(network).__name__}, expected a specification such "
-                "as networks.MLP()"
-            )
-        self.network = copy.copy(network)  # a parameter of the given one may be set later
-        self.shape = sizes(shape, "bind: shape")
-        if not self.shape:
-            raise ValueError("bind: shape: got (), expected at least one size")
-        self.dtype = float_dtype(dtype, "bind: dtype")
-        words = key(random_state)
-        with scope(device):
-            self._core = _core.Bound(network._spec(), self.shape, self.dtype, words)
-            self.device = _core.device()
-        self.set_parameters(network._starts(self.shape, words))
-        network._check_rows(self)
-
-    def __call__(self, x: Any) -> Any:
-        """Energies (N,) of rows x (N, ...) of the bound shape."""
-        if isinstance(x, _core.Node):
-            self._expect_rows(x.shape)
-            return self._core.build("energy", as_node(x, self.dtype))
-        rows = as_numbers(x, "x")
-        if rows.ndim == 0:
-            raise ShapeError(f"x: got a scalar, expected rows (N, {str(self.shape)[1:]}")
-        if not getattr(self.network, "rows_independent", True):
-            return self._run_together(rows.astype(self.dtype, copy=False))
-        return np.concatenate(
-            [
-                self._core.run("energy", rows[part].astype(self.dtype, copy=False))
-                for part in parts(rows)
-            ]
-        )
-
-    def _run_together(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Energies of coupled rows: of exactly these, in a plan of their number."""
-        graph = _core.Graph()
-        node = self._core.build("energy", graph.input("x", self.dtype, x.shape, False))
-        energies: NDArray[Any] = _core.Plan(graph, [node], device=self.device)(x)[0]
-        return energies
-
-    def _expect_rows(self, shape: tuple[int, ...]) -> None:
-        if shape[1:] != self.shape or not shape:
-            raise ShapeError(f"x: shape {shape}, expected (N, {str(self.shape)[1:]}")
-
-    def parameters(self) -> dict[str, NDArray[Any]]:
-        """A dict of copies of the arrays."""
-        return self._core.get()
-
-    def set_parameters(self, arrays: Mapping[str, Any]) -> BoundNetwork:
-        """Write arrays by name: all of them, or some.  Returns self.
-
-        Nothing is written if one of them does not fit.
-        """
-        if not isinstance(arrays, Mapping):
-            raise TypeError(
-                f"set_parameters: got {type(arrays).__name__}, expected a dict of arrays"
-            )
-        own = self.parameters() if arrays else {}
-        self._core.set({name: self._fitting(name, a, own) for name, a in arrays.items()})
-        return self
-
-    def _fitting(self, name: Any, array: Any, own: Mapping[str, Any]) -> NDArray[Any]:
-        """The array as parameter ``name``."""
-        if name not in own:
-            raise ValueError(f"set_parameters: got {name!r}, expected some of {list(own)}")
-        where = f"set_parameters: {name}"
-        given = as_numbers(array, where)
-        if given.shape != own[name].shape:
-            raise ShapeError(f"{where}: shape {given.shape}, expected {own[name].shape}")
-        with np.errstate(over="ignore"):
-            kept: NDArray[Any] = given.astype(self.dtype, copy=False)
-        if np.isinf(kept).any() and not np.isinf(given).any():
-            raise ValueError(f"{where}: got a number too large for {self.dtype}")
-        return kept
-
-    @property
-    def n_parameters(self) -> int:
-        return sum(array.size for array in self.parameters().values())
-
-    def summary(self) -> str:
-        """The parameters as text: name, shape and size of each, and the sum."""
-        arrays = self.parameters()
-        rows = [(name, str(array.shape), f"{array.size:,}") for name, array in arrays.items()]
-        rows.append(("total", "", f"{self.n_parameters:,}"))
-        widths = [max(len(row[k]) for row in rows) for k in range(3)]
-        lines = [f"{self.network!r} on rows {self.shape}, {self.dtype}"]
-        for name, shape, size in rows:
-            lines.append(f"  {name:<{widths[0]}}  {shape:<{widths[1]}}  {size:>{widths[2]}}")
-        return "\n".join(lines)
-
-    def __repr__(self) -> str:
-        return f"<{self.network!r} bound to {self.shape}, {self.dtype}>"
-
-    def _pack(self) -> tuple[dict[str, Any], Arrays]:
-        text, arrays = pack_specification(self.network, "network", self.shape, self.dtype)
-        metadata = {"network": text, "row": list(self.shape), "dtype": self.dtype.name}
-        return metadata, arrays | {f"params.{k}": a for k, a in self.parameters().items()}
-
-    @classmethod
-    def _unpack(cls, file: File) -> BoundNetwork:
-        file.expect_keys("network", "row", "dtype")
-        network = Network._from_file(file, "network", file.get("network", dict))
-        row = file.row("row", file.get("row", list))
-        dtype = file.dtype("dtype", file.get("dtype", str))
-        with file.checking("network"):
-            shapes = network._shapes(row)
-        file.expect_arrays(
-            {f"params.{name}": (dtype_name(dtype), shape) for name, shape in shapes.items()},
-            file.names("network"),
-        )
-        return bind_arrays(network, row, dtype, file.below("params"))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        network = self.network._saved(self.shape, self.dtype)
-        return bind_arrays, (network, self.shape, self.dtype, self.parameters())
-
-
-def bind_arrays(
-    network: Network, shape: tuple[int, ...], dtype: DTypeLike, arrays: Mapping[str, Any]
-) -> BoundNetwork:
-    """The network with the given arrays."""
-    return BoundNetwork(network, shape, random_state=0, dtype=dtype).set_parameters(arrays)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "ops/ops.h"
 
 /* Chunks of 1, 4, 16, ... rows, up to what fits in CHUNK_ELEMENTS. */
 enum { N_CHUNKS = 6, CHUNK_ELEMENTS = 1 << 19 };
@@ -95,6 +96,11 @@ ebm_state *ebm_bound_state(ebm_bound *bound)
     return bound->state;
 }
 
+const ebm_network_kind *ebm_bound_kind(const ebm_bound *bound)
+{
+    return bound->network ? ebm_network_get_kind(bound->network) : NULL;
+}
+
 const ebm_generator *ebm_bound_generator(const ebm_bound *bound)
 {
     return bound->generator.build ? &bound->generator : NULL;
@@ -104,8 +110,16 @@ const ebm_generator *ebm_bound_generator(const ebm_bound *bound)
 
 static ebm_status check_face(const ebm_bound *bound, ebm_face face)
 {
-    if (face == EBM_FACE_ENERGY || bound->generator.build) return EBM_OK;
+    if (face <= EBM_FACE_SCORE || bound->generator.build) return EBM_OK;
     return ebm_fail(EBM_VALUE, "%s: got an energy, expected a generator", bound->energy.name);
+}
+
+/* At a mark of x: x itself may be what clean-ups see through. */
+static ebm_ref build_score(const ebm_energy *energy, const ebm_scope *scope, ebm_graph *graph,
+                           ebm_ref x)
+{
+    ebm_ref at = ebm_mark(graph, x);
+    return ebm_neg(graph, ebm_grad(graph, ebm_energy_build(energy, scope, graph, at), at));
 }
 
 static ebm_ref build_face(const ebm_bound *bound, ebm_face face, const ebm_scope *scope,
@@ -113,6 +127,7 @@ static ebm_ref build_face(const ebm_bound *bound, ebm_face face, const ebm_scope
 {
     const ebm_generator *gen = &bound->generator;
     switch (face) {
+    case EBM_FACE_SCORE: return build_score(&bound->energy, scope, graph, in[0]);
     case EBM_FACE_MEAN: return ebm_generator_mean(gen, scope, graph, in[0]);
     case EBM_FACE_SAMPLE:
         return ebm_generator_sample(gen, scope, graph, in[0], gen->noisy ? in[1] : EBM_NONE);
@@ -159,6 +174,7 @@ ebm_status ebm_bound_face(const ebm_bound *bound, ebm_face face, ebm_face_shape 
     ebm_shape one = {.rank = 0}, z = EBM_DIMS(gen->latent);
     EBM_TRY(check_face(bound, face));
     switch (face) {
+    case EBM_FACE_SCORE: *out = (ebm_face_shape){1, {bound->row}, bound->row}; break;
     case EBM_FACE_MEAN: *out = (ebm_face_shape){1, {z}, bound->row}; break;
     case EBM_FACE_SAMPLE:
         *out = (ebm_face_shape){gen->noisy ? 2 : 1, {z, bound->row}, bound->row};

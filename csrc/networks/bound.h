@@ -14,6 +14,7 @@ typedef struct ebm_bound ebm_bound;
 /* What can be asked of one: functions of rows. */
 typedef enum ebm_face {
     EBM_FACE_ENERGY,    /* x (N, row) -> E (N,) */
+    EBM_FACE_SCORE,     /* x -> -grad E(x) (N, row) */
     EBM_FACE_MEAN,      /* z (N, latent) -> g(z) (N, row) */
     EBM_FACE_SAMPLE,    /* z, and eps (N, row) if there is noise -> g(z) + sigma eps (N, row) */
     EBM_FACE_LOG_JOINT, /* x, z -> log q(x, z) (N,) */
@@ -36,7 +37,9 @@ const ebm_params *ebm_bound_params(const ebm_bound *bound);
 const ebm_shape *ebm_bound_row(const ebm_bound *bound);
 ebm_state *ebm_bound_state(ebm_bound *bound); /* arrays "params.<name>" */
 
-/* NULL unless it is a generator; borrowed. */
+/* Its kind, NULL for an energy of the caller; as a generator, NULL unless it is one.
+ * Borrowed. */
+const ebm_network_kind *ebm_bound_kind(const ebm_bound *bound);
 const ebm_generator *ebm_bound_generator(const ebm_bound *bound);
 
 /* A face takes n_in arrays of rows and gives one. */

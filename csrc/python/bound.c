@@ -195,7 +195,8 @@ static PyObject *bound_new(PyTypeObject *type, PyObject *args, PyObject *keyword
 /* The face of that name, and how many arrays follow it: args are (name, array, ...). */
 static int face_of(PyObject *self, PyObject *args, ebm_face *face, ebm_face_shape *shape)
 {
-    static const char *const names[EBM_FACE_COUNT] = {"energy", "mean", "sample", "log_joint"};
+    static const char *const names[EBM_FACE_COUNT] = {"energy", "score", "mean", "sample",
+                                                      "log_joint"};
     Py_ssize_t n = PyTuple_GET_SIZE(args);
     const char *name = n > 0 ? PyUnicode_AsUTF8(PyTuple_GET_ITEM(args, 0)) : NULL;
     int f = 0;
@@ -302,13 +303,17 @@ static PyObject *bound_build(PyObject *self, PyObject *args)
     return ebm__py_node_new(graph, result, false);
 }
 
-/* generator(): (latent, noisy), or None. */
-static PyObject *bound_generator(PyObject *self, PyObject *unused)
+/* traits(): what it is, by name. */
+static PyObject *bound_traits(PyObject *self, PyObject *unused)
 {
     (void)unused;
     const ebm_generator *gen = ebm_bound_generator(bound_of(self));
-    if (!gen) Py_RETURN_NONE;
-    return Py_BuildValue("(LO)", (long long)gen->latent, gen->noisy ? Py_True : Py_False);
+    const ebm_network_kind *kind = ebm_bound_kind(bound_of(self));
+    return Py_BuildValue("{sOsLsOsOsO}", "energy", !kind || kind->build ? Py_True : Py_False,
+                         "latent", gen ? (long long)gen->latent : 0LL, "noisy",
+                         gen && gen->noisy ? Py_True : Py_False, "normalized",
+                         kind && kind->normalized ? Py_True : Py_False, "exact",
+                         kind && kind->exact ? Py_True : Py_False);
 }
 
 static PyObject *bound_get(PyObject *self, PyObject *unused)
@@ -331,12 +336,14 @@ static PyObject *bound_set(PyObject *self, PyObject *dict)
 static PyMethodDef methods[] = {
     {"run", bound_run, METH_VARARGS,
      "run($self, face, /, *arrays)\n--\n\n"
-     "'energy' of x, 'mean' of z, 'sample' of z and eps or 'log_joint' of x and z: of rows of\n"
+     "'energy' or 'score' of x, 'mean' of z, 'sample' of z and eps or 'log_joint' of x and z: "
+     "of rows of\n"
      "exactly these shapes and this dtype."},
     {"build", bound_build, METH_VARARGS,
      "build($self, face, /, *nodes)\n--\n\nThe same of traced arrays."},
-    {"generator", bound_generator, METH_NOARGS,
-     "generator($self)\n--\n\n(latent, noisy), or None for an energy."},
+    {"traits", bound_traits, METH_NOARGS,
+     "traits($self)\n--\n\n"
+     "energy, latent (0: no generator), noisy, normalized and exact, by name."},
     {"get", bound_get, METH_NOARGS, "get($self)\n--\n\nA dict of copies of the parameters."},
     {"set", bound_set, METH_O, "set($self, arrays, /)\n--\n\nWrites parameters by name."},
     {0},

@@ -163,7 +163,12 @@ def test_specifications_compare_print_and_list():
     assert spec != networks.MLP((100, 100))
     assert spec != networks.ConvNet()
     assert repr(networks.MLP()) == "MLP()"
-    assert spec.get_params() == {"hidden": [100, 100], "activation": "relu"}
+    assert spec.get_params() == {
+        "hidden": [100, 100],
+        "activation": "relu",
+        "weight_norm": False,
+        "dropout": 0.0,
+    }
     assert spec.set_params(activation="tanh").activation == "tanh"
     with pytest.raises(ValueError, match="Invalid parameter 'width'"):
         spec.set_params(width=3)

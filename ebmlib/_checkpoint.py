@@ -18,8 +18,10 @@ from ._files import Arrays, File, Savable, class_name, dtype_name, remove_leftov
 from ._loop import Event, Fit, Memory
 from ._params import Specification, from_plain, pack_specification, to_plain
 from ._rows import check_rows, mark_rows
+from .entropy import Entropy
 from .errors import ShapeError, StateError
 from .networks import Network, bind_arrays
+from .optimizers import Optimizer
 from .random import key
 from .samplers import Sampler, whole
 from .schedules import Schedule
@@ -33,12 +35,15 @@ _FAMILIES: Mapping[str, type[Specification]] = {
     "network": Network,
     "sampler": Sampler,
     "learning_rate": Schedule,
+    "generator": Network,
+    "entropy": Entropy,
+    "generator_optimizer": Optimizer,
+    "entropy_optimizer": Optimizer,
 }
 _UNSAVED = ("checkpoint", "callbacks")  # parameters that files do not have
 _MEMORIES = {"rollback": 3, "early_stopping": 1}  # events, and how long their lists are
 _MOMENTS = ("adam.m", "adam.v", "sgd.v")
 _COUNTS = ("step", "guard.step", "guard.term", "guard.param")
-_RATES = ("rate", "backoff")
 _ENERGIES = ("params", "ema.params", "energy")
 _STEP_MAX = 2**31 - 1
 
@@ -254,10 +259,16 @@ def _stand_below(prefix: str, wanted: Arrays, arrays: Arrays) -> bool:
 def _check_parameters(est: EnergyEstimator) -> None:
     """ValueError or TypeError for a parameter that no fit would take."""
     spec = est._spec()
-    for part in (est._network, est._sampler, est._schedule):
+    networks = [network for network, _ in est._parts().values() if network is not None]
+    optimizers = [optimizer for _, optimizer in est._parts().values()]
+    for part in (est._network, est._sampler, est._schedule, *networks, *optimizers):
         part._check()
-    for family in ("estimator", "optimizer"):
-        _core.check_options(family, *spec[family])
+    optimizer, _, update = spec["update"]
+    _core.check_options("estimator", *spec["estimator"])
+    _core.check_options("optimizer", *optimizer)
+    _core.check_options("update", "", update)
+    if spec["entropy"] is not None:
+        _core.check_options("entropy", *spec["entropy"])
     _core.check_options("training", "", spec["training"])
     est._check_loop()
     whole(est.max_steps, "max_steps", 0)
@@ -342,6 +353,10 @@ def _unpack_fitted(est: EnergyEstimator, file: File) -> None:
     state = _checked_state(est, file, shapes, row, dtype, fit)
     energy = _checked_energy(file, text["energy"], shapes)
     est.energy_ = bind_arrays(network, row, dtype, energy)
+    for attribute, part in est._learned.items():
+        if part != "energy":
+            own = file.below(f"ema.{part}") or file.below(part)
+            setattr(est, attribute, bind_arrays(est._parts()[part][0], row, dtype, own))
     est.history_ = file.below("history")
     est.n_steps_ = int(state["step"])
     est.n_features_in_ = math.prod(row)
@@ -397,13 +412,22 @@ def _expected_state(
 ) -> Shapes:
     """The arrays of the trainer."""
     real = dtype_name(dtype)
-    params = {f"params.{name}": (real, shape) for name, shape in shapes.items()}
-    expected: Shapes = {"key": ("I32", (2,)), **params}
+    expected: Shapes = {"key": ("I32", (2,)), "rate": (real, ()), "backoff": (real, ())}
     expected.update(dict.fromkeys(_COUNTS, ("I32", ())))
-    expected.update(dict.fromkeys(_RATES, (real, ())))
-    for prefix in ("ema", *_MOMENTS):  # all parameters have them, or none
-        if file.names(f"{prefix}.params"):
-            expected.update({f"{prefix}.{name}": of for name, of in params.items()})
+    trained = {name: (shape, True) for name, shape in shapes.items()}
+    for prefix, arrays in ({"params": trained} | _other_parts(est, file, row)).items():
+        if prefix != "params":
+            expected[f"rate.{prefix}"] = (real, ())
+        names = {f"{prefix}.{name}": (real, shape) for name, (shape, _) in arrays.items()}
+        expected.update(names)
+        if file.names(f"ema.{prefix}"):
+            expected.update({f"ema.{name}": of for name, of in names.items()})
+        for moment in _MOMENTS:  # all trained parameters have them, or none
+            if file.names(f"{moment}.{prefix}"):
+                kept = [name for name, (_, is_trained) in arrays.items() if is_trained]
+                expected.update(
+                    {f"{moment}.{prefix}.{name}": (real, arrays[name][0]) for name in kept}
+                )
     own = est._own_arrays
     n = next((file.shapes[name][1][:1] for name in own if name in file.shapes), None)
     if n is not None:
@@ -412,6 +436,19 @@ def _expected_state(
             shape = tuple(size for dim in dims for size in sizes[dim])
             expected[name] = (real if of == "real" else of, shape)
     return expected
+
+
+def _other_parts(
+    est: EnergyEstimator, file: File, row: tuple[int, ...]
+) -> dict[str, dict[str, tuple[tuple[int, ...], bool]]]:
+    """{prefix: {name: (shape, trained)}} of what is trained beside the energy."""
+    spec = est._spec()
+    if not spec["parts"]:
+        return {}
+    with file.checking("fitted.row"):
+        names = ("network", "estimator", "update", "entropy", "parts")
+        found = _core.part_arrays(*(spec[name] for name in names), row)
+    return {prefix: arrays for prefix, arrays in found.items() if prefix != "params"}
 
 
 def _expected_others(

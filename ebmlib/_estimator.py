@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -48,6 +48,8 @@ class EnergyEstimator(Parameters, Durable):
     _training = ("batch_size",)  # parameters that are options of the loop
     # Parameters that are options of the energy's update; the learning rate is one more.
     _updating: tuple[str, ...] = ("weight_decay", "clip_norm", "ema")
+
+    _learned: ClassVar[Mapping[str, str]] = {"energy_": "energy"}  # attributes, of which parts
 
     _fit: dict[str, Any] | None
     _memories: dict[str, Memory]
@@ -268,7 +270,7 @@ class EnergyEstimator(Parameters, Durable):
                 "samplers.Langevin()"
             )
         entropy = self._entropy()
-        update = {name: getattr(self, name) for name in self._updating}
+        update = {name: getattr(self, name) for name in self._updating} | self._every()
         return {
             "network": self._network._spec(),
             "estimator": (self._kind, {name: getattr(self, name) for name in self._own}),
@@ -285,6 +287,10 @@ class EnergyEstimator(Parameters, Durable):
             },
             "training": {name: getattr(self, name) for name in self._training},
         }
+
+    def _every(self) -> dict[str, Any]:
+        """{"every": steps from one update of the energy to the next}, where it is an option."""
+        return {}
 
     def _parts(self) -> dict[str, tuple[Network | None, Optimizer]]:
         """What is trained beside the energy, and how."""
@@ -329,7 +335,9 @@ class EnergyEstimator(Parameters, Durable):
     def _store(self) -> BoundNetwork:
         """Give the estimator what the trainer has learned so far; returns ``energy_``."""
         trainer = self._trainer
-        self.energy_.set_parameters(trainer.get(trainer.prefix("energy")))
+        for attribute, part in self._learned.items():
+            bound: BoundNetwork = getattr(self, attribute)
+            bound.set_parameters(trainer.get(trainer.prefix(part)))
         self.n_steps_ = trainer.steps
         return self.energy_
 
@@ -356,33 +364,61 @@ class EnergyEstimator(Parameters, Durable):
         n_steps: int | None = None,
         random_state: Any = None,
         init: Any = None,
+        method: str | None = None,
     ) -> NDArray[Any]:
-        """Walk new samples from the energy.
+        """New samples.
 
         Parameters
         ----------
         n_samples : int, default 1
         n_steps : int or None
-            None: the sampler's own from the buffer, 500 from noise (as CEBM).
+            Of chains.  None: the sampler's own from the buffer, 500 from noise (as CEBM).
         random_state : int, numpy.random.Generator or None
             None: the estimator's own, so that two calls give the same.
         init : "buffer", "noise", "uniform", "normal", array (n_samples, ...), or None
             Where chains start.  None: the buffer if there is one; "noise": uniform on (-1, 1),
             or what new chains of the buffer begin with.
+        method : str or None
+            "chain": walked on the energy by the sampler.  "generator": drawn from the
+            estimator's generator.  "refined": those walked on in the generator's latents, as
+            `ebmlib.samplers.refine` does.  "exact": drawn from a tractable density.  None:
+            "generator" where there is one, else "chain".
 
         Returns
         -------
         array (n_samples, ...)
         """
-        energy = self._fitted()
+        self._fitted()
         n = whole(n_samples, "sample: n_samples", 1)
+        known = self._methods()
+        method = known[0] if method is None else method
+        if method not in known:
+            raise ValueError(
+                f"{type(self).__name__}.sample: method: got {method!r}, expected one of "
+                f"{list(known)}"
+            )
+        if method != "chain" and init is not None:
+            raise ValueError(
+                f"{type(self).__name__}.sample: init: got {init!r}, expected it for chains only"
+            )
         if random_state is None:
             random_state = int(self._key.view(np.uint64)[0])
-        rng = generator(random_state)
+        x = self._draw(method, n, n_steps, generator(random_state), init)
+        return x.reshape(n, -1) if self.image_shape is not None else x
+
+    def _methods(self) -> tuple[str, ...]:
+        """The ways to sample, the usual one first."""
+        exact = getattr(self.energy_, "exact", False)
+        return ("chain", "exact") if exact else ("chain",)
+
+    def _draw(
+        self, method: str, n: int, n_steps: int | None, rng: np.random.Generator, init: Any
+    ) -> NDArray[Any]:
+        if method == "exact":
+            return np.asarray(self.energy_.sample(n, random_state=rng))
         x0, default = self._starts(n, init, rng)
         n_steps = default if n_steps is None else n_steps
-        x = np.asarray(self._sampler.sample(energy, x0, n_steps, random_state=rng))
-        return x.reshape(n, -1) if self.image_shape is not None else x
+        return np.asarray(self._sampler.sample(self.energy_, x0, n_steps, random_state=rng))
 
     def diagnose(self, X: Any = None) -> Report:
         """What is wrong with the fit: findings with their figures and cures.
@@ -473,7 +509,8 @@ class EnergyEstimator(Parameters, Durable):
         copied = type(self).__new__(type(self))
         vars(copied).update(self._without_trainer())
         if self.__sklearn_is_fitted__():
-            copied.energy_ = copy.copy(self.energy_)
+            for attribute in self._learned:
+                setattr(copied, attribute, copy.copy(getattr(self, attribute)))
         return copied
 
     def __sklearn_is_fitted__(self) -> bool:

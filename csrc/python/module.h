@@ -41,6 +41,7 @@
     X(scope)            \
     X(bound)            \
     X(chain)            \
+    X(entropy)          \
     X(trainer)
 
 /* The types kept in the module's state: member `<name>` of ebm_py_state. */

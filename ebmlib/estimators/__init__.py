@@ -13,5 +13,6 @@ Ctrl-C stops it between two steps and leaves the estimator fitted to the last wh
 """
 
 from .contrastive import CD, PCD
+from .variational import MEG, VERA
 
-__all__ = ["CD", "PCD"]
+__all__ = ["CD", "MEG", "PCD", "VERA"]

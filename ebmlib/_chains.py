@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,10 +16,11 @@ from . import _core
 from ._compile import Traced, same_constants, trace_rows
 from ._device import scope
 from ._interchange import as_array, as_numbers
+from ._tree import flatten, paths, unflatten
 from .errors import ShapeError, not_fitted
 from .networks import BoundNetwork, Network
 
-__all__ = ["Target", "as_arguments", "as_energy"]
+__all__ = ["Packing", "Target", "as_arguments", "as_energy", "checked_start"]
 
 BLOCK_UNIT = 64  # rows: blocks are multiples of it, so that draws begin at whole groups
 MAX_KEPT = 8  # chains kept for the next call
@@ -27,20 +29,90 @@ MAX_KEPT_BYTES = 1 << 25  # of each: larger ones take far longer to run than to 
 _kept: OrderedDict[Hashable, tuple[_core.Chain, Any]] = OrderedDict()  # newest last
 
 
+class Packing:
+    """Several arrays of N rows as one: a row has the numbers of all of them."""
+
+    def __init__(self, x0: Any) -> None:
+        leaves, self.structure = flatten(x0)
+        names = [f"x0{path}" for path in paths(self.structure)]
+        arrays = [as_numbers(leaf, name) for leaf, name in zip(leaves, names, strict=True)]
+        if not arrays:
+            raise ShapeError("x0: got no arrays, expected some (N, ...)")
+        for a, name in zip(arrays, names, strict=True):
+            if a.ndim == 0:
+                raise ShapeError(f"{name}: got a scalar, expected rows (N, ...)")
+            if len(a) != len(arrays[0]):
+                raise ShapeError(
+                    f"{name}: got {len(a)} rows, expected {len(arrays[0])} as {names[0]} has"
+                )
+        self.arrays = arrays
+        self.shapes = [a.shape[1:] for a in arrays]
+        ends = np.cumsum([0, *(math.prod(shape) for shape in self.shapes)]).tolist()
+        self.slices = [slice(*ends[k : k + 2]) for k in range(len(arrays))]
+
+    def pack(self) -> NDArray[Any]:
+        """The arrays as rows (N, D)."""
+        n = len(self.arrays[0])
+        rows = [a.reshape(n, math.prod(shape)) for a, shape in self._pairs()]
+        return np.concatenate(rows, axis=1)
+
+    def checked(self) -> Any:
+        """What was given, as NumPy's arrays."""
+        return unflatten(self.structure, self.arrays)
+
+    def unpack(self, x: Any) -> Any:
+        """The arrays of (..., D), traced ones too."""
+        lead = x.shape[:-1]
+        return unflatten(
+            self.structure,
+            [
+                x[..., part].reshape((*lead, *shape))
+                for part, shape in zip(self.slices, self.shapes, strict=True)
+            ],
+        )
+
+    def _pairs(self) -> Iterator[tuple[NDArray[Any], tuple[int, ...]]]:
+        return zip(self.arrays, self.shapes, strict=True)
+
+
+def _is_several(x0: Any) -> bool:
+    """Whether x0 is a dict, or a tuple of arrays; a list is an array, as NumPy has it."""
+    if isinstance(x0, tuple):
+        return all(_is_several(part) or hasattr(part, "shape") for part in x0)
+    return isinstance(x0, dict)
+
+
+def checked_start(x0: Any) -> Any:
+    """x0 as NumPy's arrays: one, or a tuple or dict of them."""
+    return Packing(x0).checked() if _is_several(x0) else as_numbers(x0, "x0")
+
+
 class Target:
     """What chains walk on: an energy and where they start."""
 
     def __init__(self, energy: Any, x0: Any, args: Sequence[Any]) -> None:
         self.energy, dtype = as_energy(energy, args)
-        x0 = as_numbers(x0, "x0")
+        self.packing = Packing(x0) if _is_several(x0) else None
         network = getattr(energy, "energy_", energy)
         self.device = network.device if isinstance(network, BoundNetwork) else None
+        if self.packing is not None:
+            if isinstance(network, BoundNetwork):
+                raise TypeError(f"x0: got a {type(x0).__name__}, expected an array (N, ...)")
+            self.energy = functools.partial(_call_unpacked, self.energy, self.packing)
+            functools.update_wrapper(self.energy, energy, updated=())
+            x0 = self.packing.pack()
+        else:
+            x0 = as_numbers(x0, "x0")
         if isinstance(network, BoundNetwork) and (not x0.ndim or x0.shape[1:] != network.shape):
             raise ShapeError(f"x0: shape {x0.shape}, expected (N, {str(network.shape)[1:]}")
         if dtype is None:
             narrow = x0.dtype in (np.float16, np.float32)
             dtype = np.dtype(np.float32 if narrow else np.float64)
         self.x0: NDArray[Any] = x0.astype(dtype, copy=False)
+
+    def unpack(self, x: NDArray[Any]) -> Any:
+        """Positions, or a trace of them, as x0 was given."""
+        return x if self.packing is None else self.packing.unpack(x)
 
     @contextmanager
     def chain(
@@ -119,6 +191,10 @@ def as_energy(energy: Any, args: Sequence[Any] = ()) -> tuple[Any, np.dtype[Any]
     bound = functools.partial(_call_with, energy, as_arguments(args))
     functools.update_wrapper(bound, energy, updated=())
     return bound, None
+
+
+def _call_unpacked(energy: Any, packing: Packing, x: Any) -> Any:
+    return energy(packing.unpack(x))
 
 
 def _call_with(energy: Any, args: Sequence[Any], x: Any) -> Any:

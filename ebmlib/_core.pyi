@@ -127,7 +127,7 @@ class Bound:
 
 @final
 class Chain:
-    """A walk in legs: (x, key, first step, legs, trace) gives (x, infos)."""
+    """A walk in legs: (x, key, first step, legs, trace, carry) gives (x, infos, carries)."""
 
     def __new__(
         cls,
@@ -147,9 +147,12 @@ class Chain:
         first: int,
         legs: int,
         trace: NDArray[Any] | None = None,
-    ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...]]: ...
+        carry: Sequence[Any] | None = None,
+    ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]: ...
     @property
     def info(self) -> tuple[str, ...]: ...
+    @property
+    def carry(self) -> tuple[str, ...]: ...
     @property
     def block(self) -> int: ...
     @property

@@ -136,6 +136,52 @@ static int find_trace(ebm_py_chain *self, PyObject *object, int64_t legs, void *
     return 0;
 }
 
+/* Fresh arrays for what lasts beside x: a tuple. */
+static PyObject *make_carries(const ebm_py_chain *self, ebm_chain_run_args *args)
+{
+    PyObject *carries = PyTuple_New(self->kind->n_carry - 1);
+    for (int32_t k = 1; carries && k < self->kind->n_carry; k++) {
+        ebm_shape shape = ebm_chain_carry_shape(self->chain, k);
+        PyObject *array = ebm__py_empty(ebm_chain_carry_dtype(self->chain, k), &shape);
+        if (!array) {
+            Py_CLEAR(carries);
+            break;
+        }
+        PyTuple_SET_ITEM(carries, k - 1, array);
+        args->carry_out[k] = PyArray_DATA((PyArrayObject *)array);
+    }
+    return carries;
+}
+
+/* What another run left, as arrays of the chain's dtypes and shapes: a tuple that owns them; of
+ * None an empty one. */
+static PyObject *find_carries(ebm_py_chain *self, PyObject *object, ebm_chain_run_args *args)
+{
+    if (object == Py_None) return PyTuple_New(0);
+    Py_ssize_t n = self->kind->n_carry - 1;
+    PyObject *given = PySequence_Tuple(object);
+    PyObject *held = given ? PyTuple_New(n) : NULL;
+    if (held && PyTuple_GET_SIZE(given) != n) {
+        PyErr_Format(PyExc_ValueError, "carry: got %zd arrays, expected %zd",
+                     PyTuple_GET_SIZE(given), n);
+        Py_CLEAR(held);
+    }
+    for (int32_t k = 1; held && k <= n; k++) {
+        ebm_shape shape = ebm_chain_carry_shape(self->chain, k);
+        PyArrayObject *array = ebm__py_array((PyObject *)self, PyTuple_GET_ITEM(given, k - 1),
+                                             ebm_chain_carry_dtype(self->chain, k), &shape,
+                                             self->kind->carry[k]);
+        if (!array) {
+            Py_CLEAR(held);
+            break;
+        }
+        PyTuple_SET_ITEM(held, k - 1, (PyObject *)array);
+        args->carry[k] = PyArray_DATA(array);
+    }
+    Py_XDECREF(given);
+    return held;
+}
+
 static ebm_status run(ebm_py_chain *self, const ebm_chain_run_args *args)
 {
     ebm_py_run unlocked;
@@ -147,41 +193,56 @@ static ebm_status run(ebm_py_chain *self, const ebm_chain_run_args *args)
     return status;
 }
 
-/* chain(x, key, first, legs, trace=None) -> (x after the steps, infos); fills the trace. */
-static PyObject *chain_call(PyObject *object, PyObject *args, PyObject *keywords)
+/* Runs with arguments that are checked, into fresh arrays: (x, infos, carries). */
+static PyObject *run_into_arrays(ebm_py_chain *self, ebm_chain_run_args *args)
 {
-    static char *names[] = {"x", "key", "first", "legs", "trace", NULL};
-    ebm_py_chain *self = (ebm_py_chain *)object;
-    PyObject *x_object, *key_object, *trace = Py_None, *end = NULL, *infos = NULL, *result = NULL;
-    ebm_chain_run_args run_args = {0};
-    long long legs;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOiL|O:Chain", names, &x_object,
-                                     &key_object, &run_args.first, &legs, &trace))
-        return NULL;
-    if (legs < 0) EBM_PY_TRY(object, ebm_fail(EBM_VALUE, "chain: legs: got %lld", legs));
-    if (self->busy) EBM_PY_TRY(object, ebm_fail(EBM_STATE, "chain: it is running already"));
-    if (ebm__py_key(key_object, run_args.key) < 0 ||
-        find_trace(self, trace, legs, &run_args.trace) < 0)
-        return NULL;
-    PyArrayObject *x = ebm__py_array(object, x_object, self->options.dtype, &self->options.x,
-                                     "x0");
-    if (x) end = ebm__py_empty(self->options.dtype, &self->options.x);
-    if (end) infos = make_infos(self, legs, &run_args);
-    if (infos && self->busy) { /* an argument's __array__ gave another thread its turn */
+    PyObject *object = (PyObject *)self, *result = NULL, *infos = NULL, *carries = NULL;
+    PyObject *end = ebm__py_empty(self->options.dtype, &self->options.x);
+    if (end) infos = make_infos(self, args->legs, args);
+    if (infos) carries = make_carries(self, args);
+    if (carries && self->busy) { /* an argument's __array__ gave another thread its turn */
         ebm__py_raise(object, ebm_fail(EBM_STATE, "chain: it is running already"));
-    } else if (infos) {
-        run_args.legs = legs;
-        run_args.x = PyArray_DATA(x);
-        run_args.x_out = PyArray_DATA((PyArrayObject *)end);
-        ebm_status status = run(self, &run_args);
+    } else if (carries) {
+        args->x_out = PyArray_DATA((PyArrayObject *)end);
+        ebm_status status = run(self, args);
         if (status == EBM_OK)
-            result = Py_BuildValue("OO", end, infos);
+            result = Py_BuildValue("OOO", end, infos, carries);
         else
             ebm__py_raise(object, status);
     }
-    Py_XDECREF(x);
     Py_XDECREF(end);
     Py_XDECREF(infos);
+    Py_XDECREF(carries);
+    return result;
+}
+
+/* chain(x, key, first, legs, trace=None, carry=None) -> (x after the steps, infos, carries); fills
+ * the trace. */
+static PyObject *chain_call(PyObject *object, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"x", "key", "first", "legs", "trace", "carry", NULL};
+    ebm_py_chain *self = (ebm_py_chain *)object;
+    PyObject *x_object, *key_object, *trace = Py_None, *carry = Py_None, *result = NULL;
+    ebm_chain_run_args run_args = {0};
+    long long legs;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOiL|OO:Chain", names, &x_object,
+                                     &key_object, &run_args.first, &legs, &trace, &carry))
+        return NULL;
+    if (legs < 0) EBM_PY_TRY(object, ebm_fail(EBM_VALUE, "chain: legs: got %lld", legs));
+    if (self->busy) EBM_PY_TRY(object, ebm_fail(EBM_STATE, "chain: it is running already"));
+    run_args.legs = legs;
+    if (ebm__py_key(key_object, run_args.key) < 0 ||
+        find_trace(self, trace, legs, &run_args.trace) < 0)
+        return NULL;
+    PyObject *held = find_carries(self, carry, &run_args);
+    PyArrayObject *x = NULL;
+    if (held) x = ebm__py_array(object, x_object, self->options.dtype, &self->options.x, "x0");
+    if (x) {
+        run_args.x = PyArray_DATA(x);
+        result = run_into_arrays(self, &run_args);
+    }
+    Py_XDECREF(x);
+    Py_XDECREF(held);
     return result;
 }
 
@@ -197,13 +258,11 @@ static PyObject *get_bytes(PyObject *object, void *unused)
     return PyLong_FromSize_t(ebm_chain_bytes(((ebm_py_chain *)object)->chain));
 }
 
-static PyObject *get_info(PyObject *object, void *unused)
+static PyObject *words(const char *const *word, int32_t n)
 {
-    (void)unused;
-    const ebm_sampler_kind *kind = ((ebm_py_chain *)object)->kind;
-    PyObject *names = PyTuple_New(kind->n_info);
-    for (int32_t k = 0; names && k < kind->n_info; k++) {
-        PyObject *name = PyUnicode_FromString(kind->info[k]);
+    PyObject *names = PyTuple_New(n);
+    for (int32_t k = 0; names && k < n; k++) {
+        PyObject *name = PyUnicode_FromString(word[k]);
         if (name)
             PyTuple_SET_ITEM(names, k, name);
         else
@@ -212,8 +271,23 @@ static PyObject *get_info(PyObject *object, void *unused)
     return names;
 }
 
+static PyObject *get_info(PyObject *object, void *unused)
+{
+    (void)unused;
+    const ebm_sampler_kind *kind = ((ebm_py_chain *)object)->kind;
+    return words(kind->info, kind->n_info);
+}
+
+static PyObject *get_carry(PyObject *object, void *unused)
+{
+    (void)unused;
+    const ebm_sampler_kind *kind = ((ebm_py_chain *)object)->kind;
+    return words(kind->carry + 1, kind->n_carry - 1);
+}
+
 static PyGetSetDef attributes[] = {
     {"info", get_info, NULL, "The names of what a step reports.", NULL},
+    {"carry", get_carry, NULL, "The names of what lasts beside x.", NULL},
     {"block", get_block, NULL, "Rows that walk at once.", NULL},
     {"bytes", get_bytes, NULL, "Memory of a block.", NULL},
     {0},
@@ -224,7 +298,8 @@ static PyType_Slot slots[] = {
     EBM_PY_SLOT(Py_tp_dealloc, chain_dealloc),
     EBM_PY_SLOT(Py_tp_call, chain_call),
     {Py_tp_doc, "Chain(sampler, energy, dtype, shape, leg, rest=0, info=False, block=0)\n--\n\n"
-                "A walk in legs: (x, key, first step, legs, trace) gives (x, infos)."},
+                "A walk in legs: (x, key, first step, legs, trace, carry) gives (x, infos, "
+                "carries)."},
     {Py_tp_getset, attributes},
     {0, NULL},
 };

@@ -12,9 +12,9 @@ enum { MAX_OUT = 2 * EBM_SAMPLER_MAX };
 /* Between two looks at the poll. */
 static const double POLL_SECONDS = 0.05;
 
-/* START gives what is carried beside x; LEG and REST walk, and put the new carries in the place of
- * the old ones. */
-typedef enum part { START, LEG, REST, N_PARTS } part;
+/* INIT gives what lasts beside x, DERIVE what follows from x, and whether it is finite; LEG and
+ * REST walk, and put the new arrays in the place of the old ones. */
+typedef enum part { INIT, DERIVE, LEG, REST, N_PARTS } part;
 
 struct ebm_chain {
     const ebm_sampler_kind *kind;
@@ -22,7 +22,8 @@ struct ebm_chain {
     ebm_plan *plan[N_PARTS];   /* NULL: nothing to do */
     ebm_workspace *workspace[N_PARTS];
     void **in[N_PARTS];
-    ebm_tensor *key, *first, *carry[EBM_SAMPLER_MAX], *info[EBM_SAMPLER_MAX];
+    ebm_tensor *key, *first, *finite, *carry[EBM_SAMPLER_MAX], *info[EBM_SAMPLER_MAX];
+    bool *found; /* what `finite` holds, on the host */
     double polled;
 };
 
@@ -72,31 +73,64 @@ typedef struct making {
     bool own_draws; /* found in the graphs */
 } making;
 
-/* Writes the graph of a part; the number of its outputs, carries and then reports. */
+static int32_t n_arrays(const ebm_chain *chain)
+{
+    return chain->kind->n_carry + chain->kind->n_derived;
+}
+
+/* Rows of which all numbers are finite: (N,). */
+static ebm_ref finite_rows(const ebm_sampler_kind *kind, ebm_graph *g, const ebm_ref *carry)
+{
+    ebm_ref all = EBM_NONE;
+    for (int32_t k = kind->n_carry; k < kind->n_carry + kind->n_derived; k++) {
+        ebm_ref good = ebm_isfinite(g, carry[k]);
+        if (good == EBM_POISON) return EBM_POISON;
+        int64_t behind = (1 << ebm_ref_shape(g, good).rank) - 2;
+        if (behind) good = ebm_all(g, good, behind, false);
+        all = all == EBM_NONE ? good : ebm_logical_and(g, all, good);
+    }
+    return all;
+}
+
+/* The arrays that go along, as inputs; of what lasts and what is derived there are plans. */
+static void make_inputs(const ebm_chain *chain, ebm_graph *g, ebm_ref *outs)
+{
+    int32_t n_carry = chain->kind->n_carry;
+    for (int32_t k = 1; k < n_arrays(chain); k++) {
+        const ebm_plan *plan = chain->plan[k < n_carry ? INIT : DERIVE];
+        int32_t at = k < n_carry ? k - 1 : k - n_carry;
+        ebm_shape shape = ebm_plan_output_shape(plan, at);
+        outs[k] = ebm_graph_input(g, NULL, ebm_plan_output_dtype(plan, at), &shape);
+    }
+}
+
+/* Writes the graph of a part; the number of its outputs, arrays and then reports. */
 static int32_t write(const making *m, part which, ebm_graph *g, ebm_ref *outs)
 {
     const ebm_chain_options *o = &m->chain->options;
     const ebm_sampler_kind *kind = m->chain->kind;
-    const ebm_plan *start = m->chain->plan[START];
     ebm_shape three = EBM_DIMS(3), scalar = EBM_SCALAR, x = o->x;
+    ebm_ref carry[EBM_SAMPLER_MAX];
     x.dim[0] = o->block;
     ebm_ref key = ebm_graph_input(g, "key", EBM_I32, &three);
     ebm_ref first = ebm_graph_input(g, "first", EBM_I32, &scalar);
-    outs[0] = ebm_graph_input(g, "x", o->dtype, &x);
-    if (which == START) {
-        ebm_ref carry[EBM_SAMPLER_MAX];
-        ebm_sampler_start(m->sampler, m->energy, NULL, g, outs[0], carry);
+    outs[0] = carry[0] = ebm_graph_input(g, "x", o->dtype, &x);
+    if (which == INIT) {
+        ebm_sampler_init(m->sampler, m->energy, NULL, g, carry[0], carry);
         for (int32_t k = 1; k < kind->n_carry; k++) outs[k - 1] = carry[k];
         return kind->n_carry - 1;
     }
-    for (int32_t k = 1; k < kind->n_carry; k++) {
-        ebm_shape shape = ebm_plan_output_shape(start, k - 1);
-        outs[k] = ebm_graph_input(g, NULL, ebm_plan_output_dtype(start, k - 1), &shape);
+    if (which == DERIVE) {
+        ebm_sampler_derive(m->sampler, m->energy, NULL, g, carry);
+        for (int32_t k = 0; k < kind->n_derived; k++) outs[k] = carry[kind->n_carry + k];
+        outs[kind->n_derived] = finite_rows(kind, g, carry);
+        return kind->n_derived + 1;
     }
+    make_inputs(m->chain, g, outs);
     bool info = which == LEG && o->info;
     ebm_sampler_leg(m->sampler, m->energy, NULL, g, key, first, which == LEG ? o->leg : o->rest,
-                    outs, info ? outs + kind->n_carry : NULL);
-    return kind->n_carry + (info ? kind->n_info : 0);
+                    outs, info ? outs + n_arrays(m->chain) : NULL);
+    return n_arrays(m->chain) + (info ? kind->n_info : 0);
 }
 
 static ebm_status make_plan(making *m, part which)
@@ -106,9 +140,8 @@ static ebm_status make_plan(making *m, part which)
     ebm_plan *plan = NULL;
     ebm_ref outs[MAX_OUT] = {0};
     int32_t alias[MAX_OUT];
-    for (int32_t k = 0; k < MAX_OUT; k++)
-        alias[k] = k < chain->kind->n_carry ? IN_CARRY + k : -1;
-    ebm_plan_options options = {chain->options.device, true, which == START ? NULL : alias};
+    for (int32_t k = 0; k < MAX_OUT; k++) alias[k] = k < n_arrays(chain) ? IN_CARRY + k : -1;
+    ebm_plan_options options = {chain->options.device, true, which < LEG ? NULL : alias};
     EBM_TRY(ebm_graph_new(&g));
     int32_t n_out = write(m, which, g, outs);
     ebm_status status = ebm_plan_new(&plan, g, outs, n_out, &options);
@@ -122,7 +155,8 @@ static ebm_status make_plan(making *m, part which)
 static ebm_status make_plans(making *m)
 {
     const ebm_chain_options *o = &m->chain->options;
-    if (m->chain->kind->n_carry > 1) EBM_TRY(make_plan(m, START));
+    if (m->chain->kind->n_carry > 1) EBM_TRY(make_plan(m, INIT));
+    if (m->chain->kind->n_derived > 0) EBM_TRY(make_plan(m, DERIVE));
     EBM_TRY(make_plan(m, LEG));
     return o->rest > 0 ? make_plan(m, REST) : EBM_OK;
 }
@@ -165,12 +199,17 @@ static ebm_status make_arrays(ebm_chain *chain)
 {
     const ebm_device *device = chain->options.device;
     const ebm_plan *plan = chain->plan[LEG];
-    int32_t n_carry = chain->kind->n_carry;
-    ebm_shape three = EBM_DIMS(3), scalar = EBM_SCALAR;
+    int32_t n = n_arrays(chain);
+    ebm_shape three = EBM_DIMS(3), scalar = EBM_SCALAR, rows = EBM_DIMS(chain->options.block);
     EBM_TRY(ebm_tensor_new(&chain->key, device, EBM_I32, &three));
     EBM_TRY(ebm_tensor_new(&chain->first, device, EBM_I32, &scalar));
+    if (chain->plan[DERIVE]) {
+        EBM_TRY(ebm_tensor_new(&chain->finite, device, EBM_BOOL, &rows));
+        chain->found = ebm__alloc((size_t)rows.dim[0] + 1, sizeof *chain->found);
+        if (!chain->found) return EBM_NOMEM;
+    }
     for (int32_t k = 0; k < ebm_plan_n_outputs(plan); k++) {
-        ebm_tensor **tensor = k < n_carry ? &chain->carry[k] : &chain->info[k - n_carry];
+        ebm_tensor **tensor = k < n ? &chain->carry[k] : &chain->info[k - n];
         ebm_shape shape = ebm_plan_output_shape(plan, k);
         EBM_TRY(ebm_tensor_new(tensor, device, ebm_plan_output_dtype(plan, k), &shape));
     }
@@ -187,7 +226,7 @@ static ebm_status make_workspaces(ebm_chain *chain)
         if (!chain->in[k]) return EBM_NOMEM;
         chain->in[k][IN_KEY] = chain->key->data;
         chain->in[k][IN_FIRST] = chain->first->data;
-        for (int32_t c = 0; c < (k == START ? 1 : chain->kind->n_carry); c++)
+        for (int32_t c = 0; c < (k < LEG ? 1 : n_arrays(chain)); c++)
             chain->in[k][IN_CARRY + c] = chain->carry[c]->data;
     }
     return EBM_OK;
@@ -222,6 +261,8 @@ void ebm_chain_free(ebm_chain *chain)
     }
     ebm_tensor_release(chain->key);
     ebm_tensor_release(chain->first);
+    ebm_tensor_release(chain->finite);
+    ebm__free(chain->found);
     for (int32_t k = 0; k < EBM_SAMPLER_MAX; k++) {
         ebm_tensor_release(chain->carry[k]);
         ebm_tensor_release(chain->info[k]);
@@ -234,12 +275,33 @@ int64_t ebm_chain_block(const ebm_chain *chain)
     return chain->options.block;
 }
 
+ebm_dtype ebm_chain_carry_dtype(const ebm_chain *chain, int32_t k)
+{
+    return chain->carry[k]->dtype;
+}
+
+ebm_shape ebm_chain_carry_shape(const ebm_chain *chain, int32_t k)
+{
+    ebm_shape shape = chain->carry[k]->shape;
+    shape.dim[0] = chain->options.x.dim[0];
+    return shape;
+}
+
 /* ---- running ----------------------------------------------------------------------------- */
 
 static ebm_status to_device(const ebm_chain *chain, const ebm_tensor *to, const void *host,
                             size_t bytes)
 {
     return chain->options.device->to_device(chain->options.device, to->data, host, bytes);
+}
+
+/* Rows from row `row` of an array in host memory on, to the first ones of a block's. */
+static ebm_status rows_to_device(const ebm_chain *chain, const ebm_tensor *to, const void *host,
+                                 int64_t row, int64_t rows)
+{
+    if (rows == 0) return EBM_OK;
+    size_t size = ebm_tensor_bytes(to) / (size_t)to->shape.dim[0];
+    return to_device(chain, to, (const char *)host + (size_t)row * size, (size_t)rows * size);
 }
 
 /* The first `rows` rows of an array, to row `row` of one in host memory; NULL: nowhere. */
@@ -265,15 +327,42 @@ static ebm_status poll_now(ebm_chain *chain, const ebm_poll *poll)
 static ebm_status run_part(ebm_chain *chain, part which, int32_t step, const ebm_poll *poll)
 {
     void *out[MAX_OUT] = {0};
-    int32_t n_carry = chain->kind->n_carry;
+    int32_t n_carry = chain->kind->n_carry, n = n_arrays(chain);
     if (!chain->plan[which]) return EBM_OK;
-    for (int32_t k = which == START; k < n_carry; k++)
-        out[which == START ? k - 1 : k] = chain->carry[k]->data;
-    for (int32_t k = 0; chain->info[k] && k < chain->kind->n_info; k++)
-        out[n_carry + k] = chain->info[k]->data;
+    int32_t from = which == INIT ? 1 : which == DERIVE ? n_carry : 0;
+    for (int32_t k = from; k < (which == INIT ? n_carry : n); k++)
+        out[k - from] = chain->carry[k]->data;
+    if (which == DERIVE) out[n - from] = chain->finite->data;
+    for (int32_t k = 0; which >= LEG && chain->info[k] && k < chain->kind->n_info; k++)
+        out[n + k] = chain->info[k]->data;
     EBM_TRY(to_device(chain, chain->first, &step, sizeof step));
     EBM_TRY(ebm_plan_run(chain->workspace[which], chain->in[which], out, poll));
     return poll_now(chain, poll);
+}
+
+static ebm_status check_finite(const ebm_chain *chain, int64_t row, int64_t rows)
+{
+    if (!chain->finite) return EBM_OK;
+    EBM_TRY(to_host(chain, chain->found, chain->finite, 0, rows));
+    for (int64_t k = 0; k < rows; k++)
+        if (!chain->found[k])
+            return ebm_fail(
+                EBM_NUMERIC,
+                "%s: the energy or its gradient is not finite where chain %lld stands",
+                chain->kind->options.owner, (long long)(row + k));
+    return EBM_OK;
+}
+
+/* What chains stand at: x, and what lasts or is begun beside it. */
+static ebm_status begin(ebm_chain *chain, const ebm_chain_run_args *args, int64_t row,
+                        int64_t rows, const ebm_poll *poll)
+{
+    EBM_TRY(rows_to_device(chain, chain->carry[0], args->x, row, rows));
+    if (!args->carry[1]) EBM_TRY(run_part(chain, INIT, args->first, poll));
+    for (int32_t k = 1; args->carry[1] && k < chain->kind->n_carry; k++)
+        EBM_TRY(rows_to_device(chain, chain->carry[k], args->carry[k], row, rows));
+    EBM_TRY(run_part(chain, DERIVE, args->first, poll));
+    return check_finite(chain, row, rows);
 }
 
 /* Rows row .. row + rows - 1, the first of the block's; what is behind them is that of the block
@@ -282,22 +371,21 @@ static ebm_status run_block(ebm_chain *chain, const ebm_chain_run_args *args, in
                             int64_t rows, const ebm_poll *poll)
 {
     const ebm_chain_options *o = &chain->options;
-    const ebm_tensor *x = chain->carry[0];
     uint32_t key[3] = {args->key[0], args->key[1], (uint32_t)row};
-    size_t size = rows ? ebm_tensor_bytes(x) / (size_t)o->block : 0;
     int64_t all = o->x.dim[0];
     int32_t step = args->first;
     EBM_TRY(to_device(chain, chain->key, key, sizeof key));
-    EBM_TRY(to_device(chain, x, (const char *)args->x + (size_t)row * size, (size_t)rows * size));
-    EBM_TRY(run_part(chain, START, step, poll));
+    EBM_TRY(begin(chain, args, row, rows, poll));
     for (int64_t leg = 0; leg < args->legs; leg++, step += (int32_t)o->leg) {
         EBM_TRY(run_part(chain, LEG, step, poll));
-        EBM_TRY(to_host(chain, args->trace, x, leg * all + row, rows));
+        EBM_TRY(to_host(chain, args->trace, chain->carry[0], leg * all + row, rows));
         for (int32_t k = 0; o->info && k < chain->kind->n_info; k++)
             EBM_TRY(to_host(chain, args->info[k], chain->info[k], leg * all + row, rows));
     }
     EBM_TRY(run_part(chain, REST, step, poll));
-    return to_host(chain, args->x_out, x, row, rows);
+    for (int32_t k = 1; k < chain->kind->n_carry; k++)
+        EBM_TRY(to_host(chain, args->carry_out[k], chain->carry[k], row, rows));
+    return to_host(chain, args->x_out, chain->carry[0], row, rows);
 }
 
 ebm_status ebm_chain_run(ebm_chain *chain, const ebm_chain_run_args *args, const ebm_poll *poll)

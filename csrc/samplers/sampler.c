@@ -70,13 +70,29 @@ int64_t ebm_sampler_n_steps(const ebm_sampler *sampler)
 
 /* ---- graph code -------------------------------------------------------------------------- */
 
-void ebm_sampler_start(const ebm_sampler *sampler, const ebm_energy *energy,
-                       const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref *carry)
+void ebm_sampler_init(const ebm_sampler *sampler, const ebm_energy *energy,
+                      const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref *carry)
 {
     ebm_walk walk = {sampler->options, energy, scope};
     for (int32_t k = 1; k < sampler->kind->n_carry; k++) carry[k] = EBM_POISON;
     carry[0] = x;
     if (sampler->kind->init && x != EBM_POISON) sampler->kind->init(&walk, g, x, carry);
+}
+
+void ebm_sampler_derive(const ebm_sampler *sampler, const ebm_energy *energy,
+                        const ebm_scope *scope, ebm_graph *g, ebm_ref *carry)
+{
+    const ebm_sampler_kind *kind = sampler->kind;
+    ebm_walk walk = {sampler->options, energy, scope};
+    for (int32_t k = 0; k < kind->n_derived; k++) carry[kind->n_carry + k] = EBM_POISON;
+    if (kind->derive && carry[0] != EBM_POISON) kind->derive(&walk, g, carry[0], carry);
+}
+
+void ebm_sampler_start(const ebm_sampler *sampler, const ebm_energy *energy,
+                       const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref *carry)
+{
+    ebm_sampler_init(sampler, energy, scope, g, x, carry);
+    ebm_sampler_derive(sampler, energy, scope, g, carry);
 }
 
 /* Reports are carried too, from zeros on, so that those of the last step are at hand. */
@@ -93,7 +109,8 @@ void ebm_sampler_leg(const ebm_sampler *sampler, const ebm_energy *energy,
 {
     ebm_walk walk = {sampler->options, energy, scope};
     ebm_ref i, now[2 * EBM_SAMPLER_MAX], in[2 * EBM_SAMPLER_MAX], out[2 * EBM_SAMPLER_MAX];
-    int32_t n_carry = sampler->kind->n_carry, n_info = info ? sampler->kind->n_info : 0;
+    int32_t n_carry = sampler->kind->n_carry + sampler->kind->n_derived;
+    int32_t n_info = info ? sampler->kind->n_info : 0;
     if (n == 0 || carry[0] == EBM_POISON) return;
     memcpy(now, carry, (size_t)n_carry * sizeof *now);
     if (info) start_info(sampler, g, carry[0], now + n_carry);

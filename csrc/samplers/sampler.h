@@ -19,16 +19,21 @@ typedef struct ebm_walk {
     const ebm_scope *scope; /* NULL for an energy without parameters */
 } ebm_walk;
 
-enum { EBM_SAMPLER_MAX = 8 }; /* carries, and infos, of a sampler */
+enum { EBM_SAMPLER_MAX = 8 }; /* arrays that go along, and infos, of a sampler */
 
 typedef struct ebm_sampler_kind {
     ebm_options options; /* the owner is the kind's name; has INT n_steps */
-    int32_t n_carry; /* arrays that go from step to step: x first, then what is worth keeping */
+    int32_t n_carry;     /* arrays that last from step to step: x, then what is worth keeping */
+    int32_t n_derived;   /* those behind them that follow from x: its energy, say */
     int32_t n_info;
+    const char *carry[EBM_SAMPLER_MAX];       /* names of those that last: "x", ... */
     const char *info[EBM_SAMPLER_MAX];        /* what a step reports, each (N,) */
     ebm_status (*check)(const void *options); /* of options together; may be NULL */
-    /* carry[1 ..] at x; NULL when n_carry is 1. */
+    /* carry[1 .. n_carry - 1] of chains that begin at x; NULL when n_carry is 1. */
     void (*init)(const ebm_walk *walk, ebm_graph *g, ebm_ref x, ebm_ref *carry);
+    /* carry[n_carry ..] at x, NULL when there are none: made anew where chains begin or go on,
+     * for the energy may be another by then. */
+    void (*derive)(const ebm_walk *walk, ebm_graph *g, ebm_ref x, ebm_ref *carry);
     /* One step.  `key` belongs to this step alone, and has the row that x begins with: what is
      * drawn from it, or from keys folded from it, is rows, like x, or the bits would depend on
      * the blocks that a chain walks in. */
@@ -55,10 +60,15 @@ ebm_ref ebm_sampler_chain(const ebm_sampler *sampler, const ebm_energy *energy,
                           const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref key,
                           ebm_ref first, int64_t n);
 
-/* The same in parts.  `carry`, n_carry refs: x and what else the kind carries from step to step.
- * `info`, NULL or n_info refs: what the last of n >= 1 steps reports, each (N,). */
+/* The same in parts.  `carry`, n_carry + n_derived refs: x and what else goes from step to step.
+ * `info`, NULL or n_info refs: what the last of n >= 1 steps reports, each (N,).  start is init
+ * at x, and derive. */
 void ebm_sampler_start(const ebm_sampler *sampler, const ebm_energy *energy,
                        const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref *carry);
+void ebm_sampler_init(const ebm_sampler *sampler, const ebm_energy *energy,
+                      const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref *carry);
+void ebm_sampler_derive(const ebm_sampler *sampler, const ebm_energy *energy,
+                        const ebm_scope *scope, ebm_graph *g, ebm_ref *carry);
 void ebm_sampler_leg(const ebm_sampler *sampler, const ebm_energy *energy,
                      const ebm_scope *scope, ebm_graph *g, ebm_ref key, ebm_ref first,
                      int64_t n, ebm_ref *carry, ebm_ref *info);
@@ -91,6 +101,9 @@ ebm_status ebm_chain_new(ebm_chain **out, const ebm_sampler *sampler, const ebm_
 void ebm_chain_free(ebm_chain *chain);           /* NULL is fine */
 int64_t ebm_chain_block(const ebm_chain *chain); /* rows at once */
 size_t ebm_chain_bytes(const ebm_chain *chain);  /* that it holds */
+/* The array k of 1 .. n_carry - 1 of all chains. */
+ebm_dtype ebm_chain_carry_dtype(const ebm_chain *chain, int32_t k);
+ebm_shape ebm_chain_carry_shape(const ebm_chain *chain, int32_t k);
 
 /* One run: `legs` legs and the rest, all arrays in host memory. */
 typedef struct ebm_chain_run_args {
@@ -101,9 +114,14 @@ typedef struct ebm_chain_run_args {
     void *x_out;
     void *trace;                 /* (legs, N, ...) or NULL */
     void *info[EBM_SAMPLER_MAX]; /* each (legs, N); with the option */
+    /* 1 .. n_carry - 1: what a run left that this one goes on from, NULL for chains that begin;
+     * and where it is to be left, or NULL. */
+    const void *carry[EBM_SAMPLER_MAX];
+    void *carry_out[EBM_SAMPLER_MAX];
 } ebm_chain_run_args;
 
-/* CANCELLED by the poll: the results are undefined then.  One run at a time. */
+/* CANCELLED by the poll: the results are undefined then.  NUMERIC where a chain begins at an array
+ * of the derived that is not finite: it would never move.  One run at a time. */
 ebm_status ebm_chain_run(ebm_chain *chain, const ebm_chain_run_args *args, const ebm_poll *poll);
 
 #endif

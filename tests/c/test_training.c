@@ -305,7 +305,11 @@ TEST(chain_in_blocks_has_the_same_bits)
     ebm_sampler *sampler = plain_langevin(0.25, 0.5);
     for (int i = 0; i < N * 3; i++) x[i / 3][i % 3] = (float)(i % 17) - 8;
     for (int k = 0; k < 2; k++) {
-        ebm_chain_run_args args = {x, {3, 4}, 5, 2, end[k], trace[k], {e[k], norm[k]}};
+        ebm_chain_run_args args = {.x = x, .key = {3, 4}, .first = 5, .legs = 2};
+        args.x_out = end[k];
+        args.trace = trace[k];
+        args.info[0] = e[k];
+        args.info[1] = norm[k];
         run_chain(sampler, N, k * EBM_CHAIN_BLOCK, &args);
     }
     CHECK(memcmp(end[0], end[1], sizeof end[0]) == 0);
@@ -386,6 +390,51 @@ TEST(chain_survives_failed_allocations)
     }
     CHECK_CLOSE(end[2][0], -8 * pow(0.75, 5), 1e-15);
     ebm_sampler_free(sampler);
+}
+
+/* What lasts beside x goes out of a run and into the next; what follows from x is made anew. */
+TEST(chain_goes_on_from_what_another_left)
+{
+    enum { N = 3 };
+    ebm_energy energy = {quadratic, NULL, true, "quadratic"};
+    ebm_chain_options options = {ebm_device_cpu(), EBM_F64, EBM_DIMS(N, 2), 2, 0, false, 0};
+    for (int which = 0; which < 2; which++) {
+        const ebm_sampler_kind *kind = ebm_sampler_find(which ? "hmc" : "mala");
+        double x[N][2] = {{1, 2}, {3, 4}, {-8, 0}}, whole[N][2], half[N][2], end[N][2];
+        double sizes[N], average[N], error[N];
+        int32_t count[N];
+        ebm_sampler *sampler = NULL;
+        void *values = NULL;
+        CHECK_OK(ebm_options_copy(&values, &kind->options, NULL));
+        CHECK_OK(ebm_options_set_word(&kind->options, values, "adapt", "dual_averaging"));
+        CHECK_OK(ebm_sampler_new(&sampler, kind, values));
+        ebm_status status = EBM_NOMEM;
+        int64_t live = ebm__alloc_live();
+        for (int64_t n = 0; status != EBM_OK; n++) {
+            ebm_chain *chain = NULL;
+            ebm__alloc_fail_after(n);
+            status = ebm_chain_new(&chain, sampler, &energy, &options);
+            ebm__alloc_fail_after(-1);
+            ebm_chain_run_args args = {.x = x, .legs = 2, .x_out = whole};
+            if (status == EBM_OK) CHECK_OK(ebm_chain_run(chain, &args, NULL));
+            args = (ebm_chain_run_args){.x = x, .legs = 1, .x_out = half};
+            void *left[] = {NULL, sizes, average, error, count};
+            memcpy(args.carry_out, left, sizeof left);
+            if (status == EBM_OK) CHECK_OK(ebm_chain_run(chain, &args, NULL));
+            args = (ebm_chain_run_args){.x = half, .first = 2, .legs = 1, .x_out = end};
+            memcpy(args.carry, left, sizeof left);
+            if (status == EBM_OK) CHECK_OK(ebm_chain_run(chain, &args, NULL));
+            if (status == EBM_OK) CHECK(memcmp(whole, end, sizeof end) == 0);
+            half[1][0] = INFINITY;
+            args.first = 0;
+            if (status == EBM_OK) CHECK(ebm_chain_run(chain, &args, NULL) == EBM_NUMERIC);
+            ebm_chain_free(chain);
+            CHECK(ebm__alloc_live() == live);
+        }
+        CHECK(count[0] == 2 && sizes[2] > 0 && average[1] != error[1]);
+        ebm_sampler_free(sampler);
+        ebm__free(values);
+    }
 }
 
 /* A chain is differentiable: x_K = (1 - a)^K x_0 for the quadratic energy without noise. */

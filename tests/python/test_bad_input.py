@@ -32,6 +32,7 @@ from tests.python.bad_input import (
     random,
     samplers,
     transforms,
+    walks,
 )
 
 TABLES = (
@@ -52,6 +53,7 @@ TABLES = (
     random,
     samplers,
     transforms,
+    walks,
 )
 CASES = [case for table in TABLES for case in table.CASES]
 

@@ -68,6 +68,14 @@ def chain_state():
     return walk.step(lambda x: np.sum(x**2, axis=1), walk.init(ROWS, random_state=0))[0]
 
 
+def adapted_state():
+    walk = samplers.MALA(adapt="paper")
+    start = {"a": ROWS, "b": ROWS[:, 0]}
+    return walk.step(lambda p: np.sum(p["a"] ** 2, axis=1) + p["b"] ** 2, walk.init(start, 0))[
+        0
+    ]
+
+
 def estimator(cls):
     return [
         lambda: small(cls),
@@ -95,9 +103,11 @@ EXAMPLES = {
     ],
     networks.Function: [lambda: function_network()],
     layers.Scope: [],  # lives while a network is traced
-    samplers.ChainState: [chain_state],
+    samplers.ChainState: [chain_state, adapted_state],
     samplers.ReplayBuffer: [samplers.ReplayBuffer, used_buffer],
     samplers.Langevin: [lambda: samplers.Langevin(clip=(-1, 1))],
+    samplers.MALA: [lambda: samplers.MALA(noise=0.3, adapt="paper")],
+    samplers.HMC: [lambda: samplers.HMC(n_leapfrog=3, target=0.7)],
     estimators.CD: estimator(estimators.CD),
     estimators.PCD: estimator(estimators.PCD),
     callbacks.CSVLogger: [lambda: callbacks.CSVLogger("log.csv", every=3)],

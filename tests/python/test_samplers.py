@@ -310,7 +310,7 @@ def test_a_long_chain_is_many_legs(monkeypatch):
     walk, x0 = samplers.Langevin(step_size=0.1), np.ones((3, 3))
     want = walk.sample(gaussian, x0, 1000, random_state=0)
     for leg in (1, 7, 999, 1000):
-        monkeypatch.setattr(samplers, "MAX_LEG", leg)
+        monkeypatch.setattr(samplers.sampler, "MAX_LEG", leg)
         np.testing.assert_array_equal(walk.sample(gaussian, x0, 1000, random_state=0), want)
 
 

@@ -3,6 +3,7 @@
  * tests/package/test_allocation.py finds the public functions that no test treats so. */
 #include "plan_check.h"
 
+#include "estimators/score_matching.h"
 #include "estimators/trainer.h"
 #include "networks/bound.h"
 #include "networks/mlp.h"
@@ -254,11 +255,12 @@ TEST(nomem_networks_and_samplers_work_afterwards)
 
 /* ---- trainers ---------------------------------------------------------------------------- */
 
-static void make_trainer(objects *o)
+static void make_trainer_of(objects *o, const ebm_estimator_kind *kind, const void *options)
 {
     make_parts(o);
     ebm_trainer_spec spec = {.network = o->network,
-                             .estimator = ebm_estimator_find("pcd"),
+                             .estimator = kind,
+                             .estimator_options = options,
                              .update = {.optimizer = ebm_optimizer_find("adam")},
                              .sampler = o->sampler,
                              .row = EBM_DIMS(WIDTH),
@@ -269,6 +271,21 @@ static void make_trainer(objects *o)
     ebm_options_init(&ebm_update_table, &spec.update.options);
     spec.training.batch_size = 4;
     CHECK_OK(ebm_trainer_new(&o->trainer, &spec));
+}
+
+static void make_trainer(objects *o)
+{
+    make_trainer_of(o, ebm_estimator_find("pcd"), NULL);
+}
+
+/* Curvature propagation in a loop keeps lists of its own. */
+static void make_matcher(objects *o)
+{
+    ebm_score_matching_options options;
+    ebm_options_init(&ebm__estimator_score_matching.options, &options);
+    options.kind = EBM_SCORE_MATCHING_curvature;
+    options.n_projections = 2;
+    make_trainer_of(o, &ebm__estimator_score_matching, &options);
 }
 
 /* Three steps, in as many calls as it takes. */
@@ -285,4 +302,5 @@ static ebm_status train(objects *o, double *result)
 TEST(nomem_trainers_work_afterwards)
 {
     fail_each(make_trainer, train);
+    fail_each(make_matcher, train);
 }

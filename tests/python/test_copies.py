@@ -110,6 +110,7 @@ EXAMPLES = {
     samplers.HMC: [lambda: samplers.HMC(n_leapfrog=3, target=0.7)],
     estimators.CD: estimator(estimators.CD),
     estimators.PCD: estimator(estimators.PCD),
+    estimators.ScoreMatching: estimator(estimators.ScoreMatching),
     callbacks.CSVLogger: [lambda: callbacks.CSVLogger("log.csv", every=3)],
     diagnosis.Finding: [finding],
     diagnosis.Report: [lambda: small(estimators.PCD).fit(ROWS).diagnose()],
@@ -194,7 +195,7 @@ def test_clones_have_the_parameters(cls):
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("cls", [estimators.CD, estimators.PCD])
+@pytest.mark.parametrize("cls", [estimators.CD, estimators.PCD, estimators.ScoreMatching])
 def test_copies_of_estimators_go_on_by_themselves(cls, way):
     for example in estimator(cls)[1:]:
         est = example()

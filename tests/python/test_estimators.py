@@ -295,7 +295,7 @@ def test_ctrl_c_stops_between_steps():
 # ---- contracts ----
 
 
-@pytest.mark.parametrize("cls", BOTH)
+@pytest.mark.parametrize("cls", [*BOTH, estimators.ScoreMatching])
 def test_defaults_are_those_of_the_core(cls):
     own = cls().get_params()
     for name, (value, doc) in (

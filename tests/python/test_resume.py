@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 import ebmlib as ebm
 from ebmlib import callbacks, estimators, networks, samplers, schedules
+from ebmlib._estimator import EnergyEstimator
 from ebmlib._loop import Event
 from ebmlib.errors import ShapeError, StateError
 
@@ -60,18 +61,16 @@ class Interrupt(Event):
 @pytest.fixture
 def interrupt(monkeypatch):
     """A function after which fits end at a step."""
-    events = estimators.PCD._events
+    events = EnergyEstimator._events
 
     def at(step, error=KeyboardInterrupt):
         def interrupted(self, fit):
             return [*events(self, fit), Interrupt(step, error)]
 
-        monkeypatch.setattr(estimators.PCD, "_events", interrupted)
-        monkeypatch.setattr(estimators.CD, "_events", interrupted)
+        monkeypatch.setattr(EnergyEstimator, "_events", interrupted)
 
     def never():
-        monkeypatch.setattr(estimators.PCD, "_events", events)
-        monkeypatch.setattr(estimators.CD, "_events", events)
+        monkeypatch.setattr(EnergyEstimator, "_events", events)
 
     at.never = never
     return at
@@ -94,7 +93,7 @@ def same_arrays(path, other):
 # ---- resume ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cls", [estimators.CD, estimators.PCD])
+@pytest.mark.parametrize("cls", [estimators.CD, estimators.PCD, estimators.ScoreMatching])
 @pytest.mark.parametrize("step", [1, 7, 12, 29])
 def test_an_interrupted_fit_goes_on_to_the_same_bits(cls, step, interrupt, path, tmp_path):
     whole = tmp_path / "whole.safetensors"

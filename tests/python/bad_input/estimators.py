@@ -6,7 +6,8 @@ import functools
 
 import numpy as np
 
-from ebmlib import estimators, networks, samplers
+import ebmlib as ebm
+from ebmlib import estimators, layers, networks, samplers
 from ebmlib.errors import NumericalError, ShapeError
 from tests.python.bad_input.case import cases
 
@@ -35,6 +36,24 @@ def pcd(kind=estimators.PCD, **options):
 def refit(**options):
     """A fit of an estimator with these parameters."""
     return pcd(**options).fit(X)
+
+
+def matching(network=None, **options):
+    """A fit of score matching in a moment."""
+    own = {"max_steps": 2, "batch_size": 8, "random_state": 0, **options}
+    return estimators.ScoreMatching(network or networks.MLP((4,)), **own).fit(X)
+
+
+def coupled():
+    def centred(p, x):
+        return np.sum((x - x.mean(axis=0)) ** 2, axis=1) * layers.param(p, "w", (), init=1.0)
+
+    return networks.Function(centred, rows_independent=False)
+
+
+def looped(p, x):
+    y = ebm.repeat(lambda i, y: np.tanh(y), 3, x * layers.param(p, "w", (), init=0.5))
+    return np.sum(y**2, axis=1)
 
 
 CASES = [
@@ -346,6 +365,74 @@ CASES = [
                 r"arrays are those of step 0 \(try a lower learning_rate, a "
                 r"smaller step_size, or more l2\)"
             ),
+        ),
+    ),
+    *cases(
+        "estimators.ScoreMatching",
+        lambda: matching().n_steps_,
+        (
+            lambda: matching(kind="slices"),
+            ValueError,
+            (
+                "score_matching: kind: got 'slices', expected one of: sliced sliced_vr "
+                "denoising curvature exact"
+            ),
+        ),
+        (
+            lambda: matching(kind=1),
+            ValueError,
+            "score_matching: kind: got a number, expected a word",
+        ),
+        (
+            lambda: matching(projection="sphere"),
+            ValueError,
+            ("score_matching: projection: got 'sphere', expected one of: rademacher gaussian"),
+        ),
+        (
+            lambda: matching(n_projections=0),
+            ValueError,
+            ("score_matching: n_projections: got 0, expected a whole number from 1 to 1048576"),
+        ),
+        (
+            lambda: matching(kind="denoising", sigma=0),
+            ValueError,
+            "score_matching: sigma: got 0, expected a number above 0",
+        ),
+        (
+            lambda: matching(sigma=np.nan),
+            ValueError,
+            "score_matching: sigma: got nan, expected a number above 0",
+        ),
+        (
+            lambda: matching(weight=2),
+            ValueError,
+            "score_matching: weight: got a number, expected a word",
+        ),
+        (
+            lambda: matching(weight="sigma"),
+            ValueError,
+            "score_matching: weight: got 'sigma', expected one of: one sigma2 sigma4",
+        ),
+        (
+            lambda: matching(network=coupled()),
+            ValueError,
+            (
+                "score_matching: energy: got function 'centred', whose rows depend on one "
+                r"another, expected independent rows \(no batch normalisation\)"
+            ),
+        ),
+        (
+            lambda: matching(network=networks.Function(looped), kind="curvature"),
+            NotImplementedError,
+            (
+                r"curvature: energy: got one with a loop, expected none \(sliced_vr takes any "
+                r"energy\)"
+            ),
+        ),
+        (
+            lambda: estimators.ScoreMatching(l2=1.0),
+            TypeError,
+            r"ScoreMatching\.__init__\(\) got an unexpected keyword argument 'l2'",
         ),
     ),
 ]

@@ -214,6 +214,9 @@ class Function(Energy):
     rows_independent : bool, default True
         False: rows are coupled (batch norm), and samplers and estimators refuse the network.
         True is checked when it is bound.
+    normalized : bool, default False
+        True: the integral of exp(-E) is 1, whatever the parameters are, and log Z is 0.  It is
+        not checked.
 
     Notes
     -----
@@ -242,10 +245,12 @@ class Function(Energy):
         parameters: Mapping[str, Any] | Callable[..., Any] | None = None,
         *,
         rows_independent: bool = True,
+        normalized: bool = False,
     ) -> None:
         self.energy = energy
         self.parameters = parameters
         self.rows_independent = rows_independent
+        self.normalized = normalized
 
     @property
     def _call(self) -> Call:
@@ -279,6 +284,7 @@ class Function(Energy):
             "build": self._call,
             "name": self._name,
             "rows_independent": bool(self.rows_independent),
+            "normalized": bool(self.normalized),
         }
 
     def _starts(self, row: tuple[int, ...], words: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -326,10 +332,17 @@ class Function(Energy):
         starts = None
         if self.parameters is not None:
             starts = dict(flat(self._call.tree(tuple(row), np.random.default_rng(0))))
-        return Function(template, starts, rows_independent=self.rows_independent)
+        return Function(
+            template,
+            starts,
+            rows_independent=self.rows_independent,
+            normalized=self.normalized,
+        )
 
     def _to_json(self, row: tuple[int, ...] | None, dtype: DTypeLike) -> dict[str, Any]:
-        """``{"kind", "template", "parameters", "starts", "rows_independent", "arrays"}``."""
+        """``{"kind", "template", "parameters", "starts", "rows_independent", "normalized",
+        "arrays"}``.
+        """
         saved = self._saved(row, dtype)
         template = saved.energy
         assert isinstance(template, Template)
@@ -343,6 +356,7 @@ class Function(Energy):
             "parameters": [[name, list(shape)] for name, shape in template.shapes().items()],
             "starts": [list(start) for start in template.starts],
             "rows_independent": bool(self.rows_independent),
+            "normalized": bool(self.normalized),
             "arrays": arrays,
         }
 
@@ -352,6 +366,8 @@ class Function(Energy):
             words.append(f"parameters={getattr(self.parameters, '__name__', '...')}")
         if not self.rows_independent:
             words.append("rows_independent=False")
+        if self.normalized:
+            words.append("normalized=True")
         return f"Function({', '.join(words)})"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -388,7 +404,7 @@ def _network_from_json(text: dict[str, Any]) -> Network:
 
 def _function_from_json(text: dict[str, Any]) -> Function:
     known = {"kind", "template", "parameters", "starts", "rows_independent"}
-    if set(text) - {"arrays"} != known:
+    if set(text) - {"arrays", "normalized"} != known:
         raise ValueError(f"network: function: got {sorted(text)}, expected {sorted(known)}")
     arrays = dict(text.get("arrays", {}))
     constants: list[NDArray[Any]] = []
@@ -400,6 +416,8 @@ def _function_from_json(text: dict[str, Any]) -> Function:
     template = Template.checked(
         text["template"], text["parameters"], text["starts"], constants, start
     )
-    if type(text["rows_independent"]) is not bool:
-        raise TypeError("network: function: rows_independent: expected true or false")
-    return Function(template, start or None, rows_independent=text["rows_independent"])
+    facts = {name: text.get(name, False) for name in ("rows_independent", "normalized")}
+    for name, fact in facts.items():
+        if type(fact) is not bool:
+            raise TypeError(f"network: function: {name}: expected true or false")
+    return Function(template, start or None, **facts)

@@ -8,8 +8,8 @@ enum { PURPOSE_DENOISING = 0x646e6f69, PURPOSE_DIRECTION = 0x64697265, FOLD_LOOK
 
 static ebm_ref energy_of(const ebm_training *t, ebm_graph *g, ebm_ref x)
 {
-    ebm_scope scope = {.params = t->params, .owner = t->g, .refs = t->refs};
-    return ebm_energy_build(t->energy, &scope, g, x);
+    ebm_scope scope = ebm_training_scope(t, EBM_PART_ENERGY);
+    return ebm_energy_build(&t->part[EBM_PART_ENERGY].energy, &scope, g, x);
 }
 
 static ebm_ref squared_norms(ebm_graph *g, ebm_ref x)
@@ -22,7 +22,7 @@ static void finish(ebm_training *t, ebm_ref loss, ebm_ref squares)
     ebm_training_metric(t, "loss", loss);
     ebm_training_metric(t, "score_norm", ebm_sqrt(t->g, ebm_mean_all(t->g, squares)));
     ebm_training_bound(t, "loss", loss, t->options->max_loss);
-    ebm_training_descend(t, t->params, "params", t->refs, loss);
+    ebm_training_descend(t, EBM_PART_ENERGY, loss);
 }
 
 /* ---- directions -------------------------------------------------------------------------- */
@@ -79,7 +79,7 @@ static void look_around(const ebm_score_matching_options *o, ebm_training *t, in
         return;
     }
     ebm_shape each = EBM_DIMS(ebm_ref_shape(g, t->x).dim[0]);
-    ebm_ref zero = ebm_full(g, t->params->dtype, &each, 0.0), i, before[2], terms[2];
+    ebm_ref zero = ebm_full(g, ebm_ref_dtype(g, t->x), &each, 0.0), i, before[2], terms[2];
     const ebm_ref none[2] = {zero, zero};
     ebm_graph *body = ebm_repeat_open(g, n, none, 2, NULL, 0, &i, before, NULL);
     if (!body) return;
@@ -110,7 +110,7 @@ static void build_denoising(const ebm_score_matching_options *o, ebm_training *t
 {
     ebm_graph *g = t->g;
     ebm_shape shape = ebm_ref_shape(g, t->x);
-    ebm_ref n = ebm_normal(g, t->key, PURPOSE_DENOISING, t->params->dtype, &shape);
+    ebm_ref n = ebm_normal(g, t->key, PURPOSE_DENOISING, ebm_ref_dtype(g, t->x), &shape);
     ebm_ref x = ebm_mark(g, ebm_add(g, t->x, ebm_scale(g, n, o->sigma)));
     ebm_ref s = ebm_neg(g, ebm_grad(g, energy_of(t, g, x), x));
     /* sigma^w |s + n / sigma|^2 as |sigma^(w/2) s + sigma^(w/2 - 1) n|^2. */

@@ -73,19 +73,22 @@ int ebm__py_function(ebm_py_function *out, PyObject *self, PyObject *pair, ebm_d
     PyObject *call = PyDict_GetItemString(dict, "build");
     PyObject *name = PyDict_GetItemString(dict, "name");
     PyObject *rows = PyDict_GetItemString(dict, "rows_independent");
+    PyObject *known = PyDict_GetItemString(dict, "normalized");
     if (!call || !name || !PyUnicode_Check(name) || !rows) {
         PyErr_SetString(PyExc_TypeError, "function: expected build, name and rows_independent");
         return -1;
     }
-    int independent = PyObject_IsTrue(rows);
+    int independent = PyObject_IsTrue(rows), normalized = known ? PyObject_IsTrue(known) : 0;
     const char *text = PyUnicode_AsUTF8(name);
-    if (independent < 0 || !text || ebm__py_energy_init(&out->call, self, call, dtype) < 0)
+    if (independent < 0 || normalized < 0 || !text ||
+        ebm__py_energy_init(&out->call, self, call, dtype) < 0)
         return -1;
     out->name = Py_NewRef(name);
     out->energy = (ebm_energy){.build = build,
                                .context = out,
                                .rows_independent = independent != 0,
-                               .name = text};
+                               .name = text,
+                               .normalized = normalized != 0};
     return 1;
 }
 

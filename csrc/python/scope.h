@@ -19,8 +19,8 @@ typedef struct ebm_py_function {
     ebm_energy energy;
 } ebm_py_function;
 
-/* 1 if `pair` is ("function", {"build", "name", "rows_independent"}), and then `out` is set; 0
- * if it is of another kind. */
+/* 1 if `pair` is ("function", {"build", "name", "rows_independent"}), with "normalized" or not,
+ * and then `out` is set; 0 if it is of another kind. */
 int ebm__py_function(ebm_py_function *out, PyObject *self, PyObject *pair, ebm_dtype dtype);
 void ebm__py_function_fini(ebm_py_function *function);
 int ebm__py_function_traverse(ebm_py_function *function, visitproc visit, void *arg);

@@ -13,7 +13,8 @@ Ctrl-C stops it between two steps and leaves the estimator fitted to the last wh
 """
 
 from .contrastive import CD, PCD
+from .likelihood import MaximumLikelihood
 from .score_matching import ScoreMatching
 from .variational import MEG, VERA
 
-__all__ = ["CD", "MEG", "PCD", "VERA", "ScoreMatching"]
+__all__ = ["CD", "MEG", "PCD", "VERA", "MaximumLikelihood", "ScoreMatching"]

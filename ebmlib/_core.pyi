@@ -197,6 +197,24 @@ def part_arrays(
     row: _Shape,
     /,
 ) -> dict[str, dict[str, tuple[tuple[int, ...], bool]]]: ...
+def entropy_score(
+    entropy: _Kind,
+    generator: Bound,
+    x: Node,
+    z0: Node,
+    key: Node,
+    own: dict[str, Node],
+    /,
+) -> tuple[TracedArray, TracedArray | None]: ...
+def entropy_loss(
+    entropy: _Kind,
+    generator: Bound,
+    x: Node,
+    z0: Node,
+    key: Node,
+    own: dict[str, Node],
+    /,
+) -> TracedArray: ...
 def schedule_factor(schedule: _Kind, steps: Node, /) -> TracedArray: ...
 def parameter_shapes(network: _Kind, row: _Shape, /) -> dict[str, tuple[int, ...]]: ...
 def options(family: str, kind: str, /) -> dict[str, tuple[Any, str]]: ...

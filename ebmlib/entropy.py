@@ -6,19 +6,29 @@
 (VERA, Grathwohl et al. 2021, equations 6 and 7, whose sign this is the mended one of.)  An
 object of this module is a way to estimate the score, for `ebmlib.estimators.VERA` or by itself.
 
->>> from ebmlib import entropy
->>> entropy.Importance(draws=50)
-Importance(draws=50)
+>>> from ebmlib import entropy, networks
+>>> g = networks.LinearGenerator(latent=2, sigma=0.5).bind(3, random_state=0)
+>>> x, z0 = g.sample(100, random_state=0, return_latent=True)
+>>> entropy.HMC(burn_in=50).score(g, x, z0, random_state=0).shape
+(100, 3)
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from ._params import Specification, from_json
-from .networks import MLP, Network
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["Importance", "MutualInformation"]
+from . import _core
+from ._params import Specification, from_json
+from ._trace import as_node
+from .networks import MLP, BoundGenerator, Network
+from .random import key
+from .transforms import jit
+
+__all__ = ["HMC", "Importance", "MutualInformation"]
 
 
 class Entropy(Specification):
@@ -29,14 +39,97 @@ class Entropy(Specification):
 
     @classmethod
     def _from_json(cls, text: dict[str, Any]) -> Specification:
-        return from_json(text, (Importance, MutualInformation))
+        return from_json(text, (HMC, Importance, MutualInformation))
 
     def _network(self) -> Network | None:
         """The network of its part."""
         return None
 
 
-class Importance(Entropy):
+class Estimate(Entropy):
+    """What estimates of the score share."""
+
+    def start(self, generator: BoundGenerator) -> dict[str, NDArray[Any]]:
+        """The parameters that it trains, or keeps, beside the generator, as they begin."""
+        raise NotImplementedError
+
+    def score(
+        self,
+        generator: BoundGenerator,
+        x: Any,
+        z0: Any,
+        random_state: Any = None,
+        own: Mapping[str, Any] | None = None,
+        return_info: bool = False,
+    ) -> Any:
+        """Estimates of grad_x log q(x), (N, ...), at rows that a generator made.
+
+        Parameters
+        ----------
+        generator : BoundGenerator
+            With noise.  Layers are in evaluation.
+        x, z0 : arrays (N, ...), (N, latent)
+            As ``generator.sample(n, return_latent=True)`` gives them.
+        random_state : int, numpy.random.Generator or None
+            In a function that is traced: a key.
+        own : dict or None
+            Parameters of the estimate; None: as ``start`` gives them.
+        return_info : bool, default False
+            Also give what it reports of each row: the effective number of draws of
+            `Importance`, the acceptance of `HMC`; None where there is nothing.
+
+        Returns
+        -------
+        score : array (N, ...)
+        info : array (N,) or None, only with ``return_info``
+
+        Raises
+        ------
+        ValueError
+            The generator has no noise, and its density no score.
+        """
+        score, info = self._ask(_core.entropy_score, generator, x, z0, random_state, own)
+        return (score, info) if return_info else score
+
+    def loss(
+        self,
+        generator: BoundGenerator,
+        x: Any,
+        z0: Any,
+        random_state: Any = None,
+        own: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """What the parameters ``own`` of `Importance` go down, (): see ``score``."""
+        return self._ask(_core.entropy_loss, generator, x, z0, random_state, own)
+
+    def _ask(
+        self,
+        builder: Callable[..., Any],
+        generator: BoundGenerator,
+        x: Any,
+        z0: Any,
+        random_state: Any,
+        own: Mapping[str, Any] | None,
+    ) -> Any:
+        if not isinstance(generator, BoundGenerator):
+            raise TypeError(
+                f"{self._kind}: generator: got {type(generator).__name__}, expected a bound "
+                "one: .bind(shape)"
+            )
+        own = self.start(generator) if own is None else dict(own)
+
+        def built(x: Any, z0: Any, key: Any, own: Any) -> Any:
+            nodes = {name: as_node(value, generator.dtype) for name, value in own.items()}
+            rows = as_node(x, generator.dtype), as_node(z0, generator.dtype), as_node(key)
+            return builder(self._spec(), generator._core, *rows, nodes)
+
+        if any(isinstance(value, _core.Node) for value in (x, z0, random_state, *own.values())):
+            return built(x, z0, random_state, own)
+        rows = (np.asarray(value, generator.dtype) for value in (x, z0))
+        return jit(built)(*rows, key(random_state), own)
+
+
+class Importance(Estimate):
     """Self-normalised importance sampling (VERA, equation 8).
 
     score = sum_i w_i (g(z_i) - x) / sigma^2,   z_i = z0 + eta n_i,
@@ -69,6 +162,73 @@ class Importance(Entropy):
         self.draws = draws
         self.eta = eta
         self.statistics = statistics
+
+    def start(self, generator: BoundGenerator) -> dict[str, NDArray[Any]]:
+        """{"log_eta": (latent,)}."""
+        return {"log_eta": np.full(generator.latent, np.log(self.eta), generator.dtype)}
+
+
+class HMC(Estimate):
+    """Hamiltonian Monte Carlo on the posterior (VERA(HMC), after PresGAN, Dieng et al. 2019).
+
+    score = mean_i (g(z_i) - x) / sigma^2,   z_i from a chain on q(z|x) that begins at z0
+
+    z0 is itself a draw of q(z|x), but the one that x was made of: a chain is as good as it
+    forgets where it began.
+
+    Parameters
+    ----------
+    draws : int, default 2
+        Kept of each chain, one a step.
+    burn_in : int, default 2
+        Steps before them, in which the step size follows the acceptance.
+    n_leapfrog : int, default 5
+    step_size : float or None, default None
+        The first.  None: 1 / latent, as the code.
+    target : float, default 0.67
+        Acceptance aimed at.
+    rate : float, default 0.02
+        step_size <- step_size (1 + rate (acceptance - target)).
+    gradient : {"full", "prior"}
+        That the leapfrog follows: of log q(x, z), or, as in the authors' code, whose g is
+        evaluated without a gradient, of log N(z) alone.  The acceptance is the true one.
+    statistics : {"batch", "running"}
+        By which a generator with batch norm sees the draws, as in `Importance`.
+
+    Examples
+    --------
+    >>> from ebmlib import entropy
+    >>> entropy.HMC(burn_in=500).draws
+    2
+    """
+
+    _kind = "hmc"
+    _part = "posterior"
+
+    def __init__(
+        self,
+        draws: int = 2,
+        burn_in: int = 2,
+        n_leapfrog: int = 5,
+        step_size: float | None = None,
+        target: float = 0.67,
+        rate: float = 0.02,
+        gradient: str = "full",
+        statistics: str = "batch",
+    ) -> None:
+        self.draws = draws
+        self.burn_in = burn_in
+        self.n_leapfrog = n_leapfrog
+        self.step_size = step_size
+        self.target = target
+        self.rate = rate
+        self.gradient = gradient
+        self.statistics = statistics
+
+    def start(self, generator: BoundGenerator) -> dict[str, NDArray[Any]]:
+        """{"step_size": ()}."""
+        first = 1 / generator.latent if self.step_size is None else self.step_size
+        return {"step_size": np.array(first, generator.dtype)}
 
 
 class MutualInformation(Entropy):

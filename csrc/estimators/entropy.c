@@ -118,6 +118,7 @@ const ebm_entropy_kind ebm__entropy_importance = {
     .part = "posterior",
     .list = list_eta,
     .statistics = importance_statistics,
+    .info = "ess",
     .score = importance_score,
     .loss = importance_loss,
 };

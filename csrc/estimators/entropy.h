@@ -28,7 +28,7 @@ typedef struct ebm_entropy_query {
                                  independent unless the options of the kind say otherwise */
     ebm_ref x, z0, key;       /* (B, row), (B, latent), constants; key of this estimate */
     const ebm_energy *critic; /* the network of the kind's part; NULL where it has none */
-    ebm_scope own;            /* of the kind's part */
+    ebm_scope own;            /* of the kind's part, with `seen` */
 } ebm_entropy_query;
 
 /* Where a generator with batch norm gets the statistics for draws of a kind's own: from these
@@ -39,19 +39,21 @@ typedef enum ebm_draw_statistics {
     EBM_DRAWS_RUNNING
 } ebm_draw_statistics;
 #define EBM_DRAW_STATISTICS_WORDS "own batch running"
+#define EBM_ROW_STATISTICS_WORDS "batch running" /* for draws that must not see each other */
 
 typedef struct ebm_entropy_kind {
     ebm_options options; /* the owner is the kind's name */
-    const char *part;    /* the parameters that it trains: a name; NULL: none */
+    const char *part;    /* the parameters that it trains or keeps: a name; NULL: none */
     bool critic;         /* the part is a network, of rows (row, latent) as one; else: */
     ebm_status (*list)(const void *options, const ebm_generator *generator, ebm_params *params);
     ebm_draw_statistics (*statistics)(const void *options); /* of the query's scope; NULL: BATCH */
-    /* The score at x, (B, row), a constant to derivatives.  *ess: effective number of draws, (B,),
-     * or EBM_NONE.  NULL for a bound: */
-    ebm_ref (*score)(const ebm_entropy_query *q, ebm_graph *g, ebm_ref *ess);
+    const char *info; /* what a score reports of each x: "ess", the effective number of draws */
+    /* The score at x, (B, row), a constant to derivatives, and the report, (B,).  NULL for a
+     * bound.  What is kept of the part, statistics, is written to the query's own.seen. */
+    ebm_ref (*score)(const ebm_entropy_query *q, ebm_graph *g, ebm_ref *info);
     /* (), differentiable in x and z0, whatever they are. */
     ebm_ref (*bound)(const ebm_entropy_query *q, ebm_graph *g);
-    /* What the part goes down, (); with score, x and z0 are constants. */
+    /* What the part goes down, (), NULL if it is not trained; x and z0 are constants. */
     ebm_ref (*loss)(const ebm_entropy_query *q, ebm_graph *g);
 } ebm_entropy_kind;
 
@@ -81,6 +83,28 @@ ebm_shape ebm_entropy_critic_row(const ebm_generator *generator);
 typedef struct ebm_importance_options {
     EBM_IMPORTANCE_OPTIONS(EBM_OPTION_FIELD, )
 } ebm_importance_options;
+
+/* VERA's baseline, after PresGAN (Dieng et al. 2019): z_i from Hamiltonian Monte Carlo on q(z|x),
+ * begun at z0,
+ *     score = mean_i (g(z_i) - x) / sigma^2.
+ * The step size follows the acceptance while the chains burn in, and is kept from step to step
+ * of a training (statistic "step_size").  gradient: of log q(x, z); or of the prior log N(z)
+ * alone, as in the authors' code, which evaluates g without one: then proposals do not know x,
+ * and what is accepted stays near z0.  All numbers are those of their code. */
+/* clang-format off */
+#define EBM_HMC_ENTROPY_OPTIONS(X, S)                                                                 \
+    X(S, INT,    draws,      2,    1,            1 << 20, "", "z kept of a chain")                    \
+    X(S, INT,    burn_in,    2,    0,            1 << 20, "", "steps before them")                    \
+    X(S, INT,    n_leapfrog, 5,    1,            1 << 20, "", "leapfrogs of a step")                  \
+    X(S, REAL,   step_size,  NAN,  EBM_POSITIVE, DBL_MAX, "", "the first; none: 1 / latent")          \
+    X(S, REAL,   target,     0.67, EBM_POSITIVE, 1,       "", "acceptance aimed at")                  \
+    X(S, REAL,   rate,       0.02, EBM_POSITIVE, 1,       "", "of the step size's adaptation")        \
+    X(S, CHOICE, gradient,   0,    0,            0,       "full prior", "that the leapfrog follows")  \
+    X(S, CHOICE, statistics, 0,    0,            0,       EBM_ROW_STATISTICS_WORDS, "of batch norm, for the draws")
+/* clang-format on */
+typedef struct ebm_hmc_entropy_options {
+    EBM_HMC_ENTROPY_OPTIONS(EBM_OPTION_FIELD, )
+} ebm_hmc_entropy_options;
 
 /* The mutual information of x and z by a critic T(x, z), climbed in the place of H(q) = I(x, z) +
  * H(x|z): pairs (x_i, z_i) against (x_i, z_{i+1}).

@@ -20,6 +20,7 @@ typedef struct vera {
     const ebm_generator *generator;
     ebm_scope scope; /* of the generator, for this batch */
     ebm_ref z0, x;   /* draws of the generator */
+    ebm_ref *kept;   /* what the entropy's part keeps of this step; NULL without a part */
 } vera;
 
 static ebm_ref normals(ebm_graph *g, ebm_ref key, int32_t purpose, ebm_ref like,
@@ -162,13 +163,15 @@ static ebm_ref entropy_term(const vera *v, const ebm_scope *scope)
         }
         return ebm_scale(g, bound, -v->o->entropy_weight);
     }
-    ebm_ref ess = EBM_NONE;
+    ebm_ref info = EBM_NONE;
     ebm_entropy_query q = ask(v, scope, FOLD_SCORE, true);
-    ebm_ref score = entropy->kind->score(&q, g, &ess);
+    q.own.seen = v->kept;
+    ebm_ref score = entropy->kind->score(&q, g, &info);
     ebm_ref product = ebm_mean_all(g, ebm_sum_rows(g, ebm_mul(g, score, v->x)));
     ebm_ref norms = ebm_sqrt(g, ebm_sum_rows(g, ebm_square(g, score)));
     ebm_training_metric(t, "score_norm", ebm_mean_all(g, norms));
-    if (ess != EBM_NONE) ebm_training_metric(t, "ess", ebm_mean_all(g, ess));
+    if (entropy->kind->info) ebm_training_metric(t, entropy->kind->info, ebm_mean_all(g, info));
+    if (v->kept) ebm_training_statistics(t, EBM_PART_ENTROPY, v->kept, 1.0);
     return ebm_scale(g, product, v->o->entropy_weight);
 }
 
@@ -211,6 +214,14 @@ static void write_step(vera *v)
     ebm__free(refs);
 }
 
+/* n times EBM_NONE; NULL for NOMEM. */
+static ebm_ref *nothing_seen(int64_t n)
+{
+    ebm_ref *seen = ebm__alloc((size_t)n, sizeof *seen);
+    for (int64_t k = 0; seen && k < n; k++) seen[k] = EBM_NONE;
+    return seen;
+}
+
 static void build(const void *options, ebm_training *t)
 {
     const ebm_vera_options *o = options;
@@ -219,18 +230,19 @@ static void build(const void *options, ebm_training *t)
                        o->sigma_min, o->sigma_max);
         return;
     }
+    bool part = t->n_parts > EBM_PART_ENTROPY;
     vera v = {.o = o, .t = t, .generator = &t->part[EBM_PART_GENERATOR].generator};
     v.scope = ebm_training_scope(t, EBM_PART_GENERATOR);
     v.scope.statistics = EBM_STATISTICS_BATCH;
     v.scope.key = ebm_fold_in_constant(t->g, t->key, FOLD_DROPOUT);
-    v.scope.seen = ebm__alloc((size_t)v.scope.params->n, sizeof *v.scope.seen);
-    if (v.scope.seen) {
-        for (int64_t k = 0; k < v.scope.params->n; k++) v.scope.seen[k] = EBM_NONE;
+    v.scope.seen = nothing_seen(v.scope.params->n);
+    if (part) v.kept = nothing_seen(t->part[EBM_PART_ENTROPY].params.n);
+    if (v.scope.seen && (!part || v.kept))
         write_step(&v);
-    } else {
+    else
         ebm_graph_failed(t->g, EBM_NOMEM);
-    }
     ebm__free(v.scope.seen);
+    ebm__free(v.kept);
 }
 
 static const ebm_option rows[] = {EBM_VERA_OPTIONS(EBM_OPTION_ROW, ebm_vera_options)};

@@ -112,17 +112,17 @@ static int find_question(PyObject *self, PyObject *args, question *q)
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* entropy_score(...): (score (N, row), effective draws (N,) or None). */
+/* entropy_score(...): (score (N, row), report (N,) or None). */
 static PyObject *entropy_score(PyObject *module, PyObject *args)
 {
     question q = {0};
     PyObject *result = NULL;
     if (find_question(module, args, &q) == 0) {
-        ebm_ref ess = EBM_NONE, score = q.kind->score(&q.query, q.graph->graph, &ess);
+        ebm_ref info = EBM_NONE, score = q.kind->score(&q.query, q.graph->graph, &info);
         PyObject *first = ebm__py_node_new(q.graph, score, false);
-        PyObject *second = !first            ? NULL
-                           : ess == EBM_NONE ? Py_NewRef(Py_None)
-                                             : ebm__py_node_new(q.graph, ess, false);
+        PyObject *second = !first             ? NULL
+                           : info == EBM_NONE ? Py_NewRef(Py_None)
+                                              : ebm__py_node_new(q.graph, info, false);
         if (second) result = Py_BuildValue("OO", first, second);
         Py_XDECREF(first);
         Py_XDECREF(second);
@@ -149,7 +149,7 @@ static PyObject *entropy_loss(PyObject *module, PyObject *args)
 static PyMethodDef functions[] = {
     {"entropy_score", entropy_score, METH_VARARGS,
      "entropy_score($module, entropy, generator, x, z0, key, own, /)\n--\n\n"
-     "(score, effective draws or None) at traced rows x that came of traced latents z0."},
+     "(score, its report or None) at traced rows x that came of traced latents z0."},
     {"entropy_loss", entropy_loss, METH_VARARGS,
      "entropy_loss($module, entropy, generator, x, z0, key, own, /)\n--\n\n"
      "What the parameters `own` of an entropy estimate go down."},

@@ -22,8 +22,7 @@ __all__ = ["MEG", "VERA"]
 Self = TypeVar("Self", bound="VERA")
 
 _WORDS: dict[str, type[Entropy]] = {
-    cls._kind: cls
-    for cls in (entropies.Importance, entropies.MutualInformation)
+    cls._kind: cls for cls in (entropies.HMC, entropies.Importance, entropies.MutualInformation)
 }
 
 

@@ -355,7 +355,7 @@ def _unpack_fitted(est: EnergyEstimator, file: File) -> None:
     est.energy_ = bind_arrays(network, row, dtype, energy)
     for attribute, part in est._learned.items():
         if part != "energy":
-            own = file.below(f"ema.{part}") or file.below(part)
+            own = file.below(f"ema.parts.{part}") or file.below(f"parts.{part}")
             setattr(est, attribute, bind_arrays(est._parts()[part][0], row, dtype, own))
     est.history_ = file.below("history")
     est.n_steps_ = int(state["step"])
@@ -417,7 +417,7 @@ def _expected_state(
     trained = {name: (shape, True) for name, shape in shapes.items()}
     for prefix, arrays in ({"params": trained} | _other_parts(est, file, row)).items():
         if prefix != "params":
-            expected[f"rate.{prefix}"] = (real, ())
+            expected[f"rate.{prefix.removeprefix('parts.')}"] = (real, ())
         names = {f"{prefix}.{name}": (real, shape) for name, (shape, _) in arrays.items()}
         expected.update(names)
         if file.names(f"ema.{prefix}"):

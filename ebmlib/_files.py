@@ -44,13 +44,15 @@ An estimator:
                 many, "crc": of 64 of them}, or null; "events": what must be known to resume it,
                 {"rollback.0": {"numbers": lists of numbers, "snapshots": {slot: step}}, ...}}
 
-    params.<parameter>      float32 or float64, the live parameters
+    params.<parameter>      float32 or float64, the live parameters of the energy
+    parts.<part>.<parameter>       those of a generator and what else is trained; below, too,
+                                   all that is said of params.<parameter> holds for them
     ema.params.<parameter>  their running averages, if they are kept
     energy.<parameter>      what ``energy_`` has, where that is neither of them
     adam.m.params.<...>, adam.v.params.<...>, sgd.v.params.<...>   moments
     buffer.x, buffer.age    the replay buffer (n, ...) and the steps of each chain (n,)
     key, step               two words, and the number of good steps so far
-    rate, backoff           the learning rate, and a factor of it
+    rate, rate.<part>, backoff     the learning rates, and a factor of them
     guard.step, guard.term, guard.param    0, or the first bad step, its term and parameter
     history.<metric>        rows of ``history_``
     events.<event>.<slot>.<...>    the arrays of a snapshot, all above but energy and history

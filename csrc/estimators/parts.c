@@ -36,16 +36,14 @@ static ebm_status copy_network(ebm_parts *parts, int32_t k, const ebm_network *n
                            ebm_network_options(network));
 }
 
-/* "rate", "grad_norm" of the energy; "rate.generator", "generator_grad_norm" of others. */
 static void name_part(ebm_part *part, const char *name, bool first)
 {
+    const char *own = first ? "" : name, *dot = first ? "" : ".", *bar = first ? "" : "_";
     part->name = name;
-    part->prefix = first ? "params" : name;
-    snprintf(part->rate_name, EBM_NAME_SIZE, "rate%s%s", first ? "" : ".", first ? "" : name);
-    snprintf(part->norm_metric, EBM_NAME_SIZE, "%s%sgrad_norm", first ? "" : name,
-             first ? "" : "_");
-    snprintf(part->rate_metric, EBM_NAME_SIZE, "%s%slearning_rate", first ? "" : name,
-             first ? "" : "_");
+    snprintf(part->prefix, EBM_NAME_SIZE, "%s%s%s", first ? "params" : "parts", dot, own);
+    snprintf(part->rate_name, EBM_NAME_SIZE, "rate%s%s", dot, own);
+    snprintf(part->norm_metric, EBM_NAME_SIZE, "%s%sgrad_norm", own, bar);
+    snprintf(part->rate_metric, EBM_NAME_SIZE, "%s%slearning_rate", own, bar);
 }
 
 /* ---- one after the other ----------------------------------------------------------------- */

@@ -205,7 +205,7 @@ static ebm_status name_updated(ebm_trainer *trainer, const ebm_training *t)
         for (int64_t i = 0; i < part->params.n; i++)
             if (!part->params.at[i].statistic)
                 snprintf(trainer->updated[trainer->n_updated++], EBM_NAME_SIZE, "%s%s%s",
-                         plain ? "" : part->prefix, plain ? "" : ".", part->params.at[i].name);
+                         plain ? "" : part->name, plain ? "" : ".", part->params.at[i].name);
     }
     return EBM_OK;
 }

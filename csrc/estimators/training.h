@@ -64,8 +64,10 @@ typedef struct ebm_part {
     ebm_generator generator; /* the same */
     ebm_params params;
     ebm_update update;
-    char rate_name[EBM_NAME_SIZE];                               /* in the state */
-    char norm_metric[EBM_NAME_SIZE], rate_metric[EBM_NAME_SIZE]; /* "generator_grad_norm" */
+    /* In the state: "params" and "rate" of the energy, "parts.<name>" and "rate.<name>" of
+     * others; and metrics: "grad_norm", "<name>_grad_norm". */
+    char prefix[EBM_NAME_SIZE], rate_name[EBM_NAME_SIZE];
+    char norm_metric[EBM_NAME_SIZE], rate_metric[EBM_NAME_SIZE];
 } ebm_part;
 
 /* A name is a literal: it is kept. */

@@ -20,6 +20,7 @@ jnp = jax.numpy
 
 N, D, LATENT, HIDDEN = 12, 3, 2, 5
 SITES = {"z0": 0x76657A30, "eps": 0x76657065, "fit": 0x65746100, "draws": 0x696D706F}
+PARTS = "params", "parts.generator"
 FIT, SCORE = 2, 3  # what is folded into the step's key
 
 
@@ -100,8 +101,12 @@ class Reference:
     def __init__(self, est, state, x):
         self.est, self.x = est, x
         self.p, self.g, self.q = (
-            {k.removeprefix(f"{part}."): jnp.asarray(a) for k, a in state.items() if k.startswith(f"{part}.")}
-            for part in ("params", "generator", est._entropy()._part if est.entropy else "none")
+            {
+                name.removeprefix(f"{part}."): jnp.asarray(array)
+                for name, array in state.items()
+                if name.startswith(f"{part}.")
+            }
+            for part in (*PARTS, f"parts.{est._entropy()._part}" if est.entropy else "none")
         )
         self.moments = {name: ({}, {}) for name in "pgq"}
         self.metrics = []
@@ -198,12 +203,12 @@ def test_three_steps_are_those_of_jax(how, rng):
         reference.step(start._key, number)
     est.fit(x)
     made = est._lasting()
-    for part, arrays in (("params", reference.p), ("generator", reference.g)):
+    for part, arrays in zip(PARTS, (reference.p, reference.g), strict=True):
         for name, array in arrays.items():
             # Biases before batch norm, and the last of a critic, have none but rounding as gradient.
             np.testing.assert_allclose(made[f"{part}.{name}"], array, 1e-9, 1e-8, err_msg=name)
     for name, array in reference.q.items():
-        np.testing.assert_allclose(made[f"{how._part}.{name}"], array, 1e-9, 1e-8)
+        np.testing.assert_allclose(made[f"parts.{how._part}.{name}"], array, 1e-9, 1e-8)
     for number, found in enumerate(reference.metrics):
         for name, value in found.items():
             np.testing.assert_allclose(est.history_[name][number], value, 1e-8, err_msg=name)

@@ -44,7 +44,7 @@ class EnergyEstimator(Parameters, Durable):
 
     _kind: str
     _own: tuple[str, ...]  # parameters that are options of the estimator's kind
-    _shown = ("energy_data", "energy_samples", "gap")
+    _shown: tuple[str, ...] = ("energy_data", "energy_samples", "gap")
     _training = ("batch_size",)  # parameters that are options of the loop
     # Parameters that are options of the energy's update; the learning rate is one more.
     _updating: tuple[str, ...] = ("weight_decay", "clip_norm", "ema")

@@ -340,8 +340,8 @@ class Function(Energy):
         )
 
     def _to_json(self, row: tuple[int, ...] | None, dtype: DTypeLike) -> dict[str, Any]:
-        """``{"kind", "template", "parameters", "starts", "rows_independent", "normalized",
-        "arrays"}``.
+        """``{"kind", "template", "parameters", "starts", "rows_independent", "arrays"}``, and
+        "normalized" where it is.
         """
         saved = self._saved(row, dtype)
         template = saved.energy
@@ -356,8 +356,8 @@ class Function(Energy):
             "parameters": [[name, list(shape)] for name, shape in template.shapes().items()],
             "starts": [list(start) for start in template.starts],
             "rows_independent": bool(self.rows_independent),
-            "normalized": bool(self.normalized),
             "arrays": arrays,
+            **({"normalized": True} if self.normalized else {}),
         }
 
     def __repr__(self) -> str:

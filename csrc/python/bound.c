@@ -309,10 +309,11 @@ static PyObject *bound_traits(PyObject *self, PyObject *unused)
     (void)unused;
     const ebm_generator *gen = ebm_bound_generator(bound_of(self));
     const ebm_network_kind *kind = ebm_bound_kind(bound_of(self));
+    bool normalized = ebm_bound_energy(bound_of(self)).normalized;
     return Py_BuildValue("{sOsLsOsOsO}", "energy", !kind || kind->build ? Py_True : Py_False,
                          "latent", gen ? (long long)gen->latent : 0LL, "noisy",
                          gen && gen->noisy ? Py_True : Py_False, "normalized",
-                         kind && kind->normalized ? Py_True : Py_False, "exact",
+                         normalized ? Py_True : Py_False, "exact",
                          kind && kind->exact ? Py_True : Py_False);
 }
 

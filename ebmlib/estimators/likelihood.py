@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._estimator import EnergyEstimator
+from ..networks import GaussianMixture, Network
 
 __all__ = ["MaximumLikelihood"]
 
@@ -16,9 +17,9 @@ class MaximumLikelihood(EnergyEstimator):
 
     Parameters
     ----------
-    network : Function
-        One whose energy is -log p(x), all terms kept.  A `Function` says so by
-        ``normalized=True``.
+    network : NICE, GaussianMixture, LinearGenerator, Function or None
+        One whose energy is -log p(x), all terms kept; a `Function` says so by
+        ``normalized=True``.  None: ``GaussianMixture()``.
     sampler : Langevin or None
         What chains of `sample` walk with; training needs none.  None: ``Langevin()``.
     learning_rate, optimizer, betas, weight_decay, clip_norm, ema, batch_size, max_steps
@@ -47,20 +48,22 @@ class MaximumLikelihood(EnergyEstimator):
     --------
     >>> import numpy as np
     >>> from ebmlib import estimators, networks
-    >>> def energy(p, x):
-    ...     z = (x - p["mean"]) * np.exp(-p["log_scale"])
-    ...     return np.sum(0.5 * z**2 + p["log_scale"] + 0.5 * np.log(2 * np.pi), axis=1)
-    >>> start = {"mean": np.zeros(2), "log_scale": np.zeros(2)}
-    >>> gaussian = networks.Function(energy, start, normalized=True)
-    >>> x = np.random.default_rng(0).normal(3.0, size=(200, 2))
-    >>> est = estimators.MaximumLikelihood(gaussian, learning_rate=0.1, max_steps=200).fit(x)
-    >>> est.energy_.parameters()["mean"].round(1), est.log_z_
-    (array([3., 3.], dtype=float32), 0.0)
+    >>> x = np.random.default_rng(0).normal(3.0, 0.5, size=(200, 2))
+    >>> mixture = networks.GaussianMixture(1)
+    >>> est = estimators.MaximumLikelihood(mixture, learning_rate=0.1, max_steps=200).fit(x)
+    >>> bool(np.allclose(est.energy_.parameters()["means"], x.mean(axis=0), atol=0.1))
+    True
+    >>> est.log_z_
+    0.0
     """
 
     _kind = "maximum_likelihood"
     _own = ()
     _shown = ("loss", "grad_norm")
+
+    @property
+    def _network(self) -> Network:
+        return GaussianMixture() if self.network is None else self.network
 
     @property
     def log_z_(self) -> float:

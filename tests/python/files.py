@@ -28,6 +28,8 @@ def small(cls=estimators.PCD, **changes):
     }
     if cls is estimators.PCD:
         options["buffer_size"] = 8
+    if cls is estimators.MaximumLikelihood:
+        options["network"] = networks.GaussianMixture(2)
     return cls(**(options | changes))
 
 

@@ -36,6 +36,8 @@ def small(cls, **changes):
         "max_steps": 3,
         "random_state": 0,
     }
+    if cls is estimators.MaximumLikelihood:
+        options["network"] = networks.GaussianMixture(2)
     return cls(**(options | changes))
 
 
@@ -68,20 +70,15 @@ def chain_state():
     return walk.step(lambda x: np.sum(x**2, axis=1), walk.init(ROWS, random_state=0))[0]
 
 
-def adapted_state():
-    walk = samplers.MALA(adapt="paper")
-    start = {"a": ROWS, "b": ROWS[:, 0]}
-    return walk.step(lambda p: np.sum(p["a"] ** 2, axis=1) + p["b"] ** 2, walk.init(start, 0))[
-        0
-    ]
-
-
 def estimator(cls):
     return [
         lambda: small(cls),
         lambda: small(cls).fit(ROWS, X_val=ROWS[:9]),
         lambda: interrupted(cls),
     ]
+
+
+SINGLE = (estimators.CD, estimators.PCD, estimators.ScoreMatching, estimators.MaximumLikelihood)
 
 
 # Examples of each class; a class that is not here is made without arguments.
@@ -103,14 +100,10 @@ EXAMPLES = {
     ],
     networks.Function: [lambda: function_network()],
     layers.Scope: [],  # lives while a network is traced
-    samplers.ChainState: [chain_state, adapted_state],
+    samplers.ChainState: [chain_state],
     samplers.ReplayBuffer: [samplers.ReplayBuffer, used_buffer],
     samplers.Langevin: [lambda: samplers.Langevin(clip=(-1, 1))],
-    samplers.MALA: [lambda: samplers.MALA(noise=0.3, adapt="paper")],
-    samplers.HMC: [lambda: samplers.HMC(n_leapfrog=3, target=0.7)],
-    estimators.CD: estimator(estimators.CD),
-    estimators.PCD: estimator(estimators.PCD),
-    estimators.ScoreMatching: estimator(estimators.ScoreMatching),
+    **{cls: estimator(cls) for cls in SINGLE},
     callbacks.CSVLogger: [lambda: callbacks.CSVLogger("log.csv", every=3)],
     diagnosis.Finding: [finding],
     diagnosis.Report: [lambda: small(estimators.PCD).fit(ROWS).diagnose()],
@@ -195,7 +188,7 @@ def test_clones_have_the_parameters(cls):
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("cls", [estimators.CD, estimators.PCD, estimators.ScoreMatching])
+@pytest.mark.parametrize("cls", SINGLE)
 def test_copies_of_estimators_go_on_by_themselves(cls, way):
     for example in estimator(cls)[1:]:
         est = example()

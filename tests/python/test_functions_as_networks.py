@@ -209,7 +209,12 @@ def test_specifications_compare_print_and_list():
     assert repr(Function(from_nested, nested_starts)) == (
         "Function(from_nested, parameters=nested_starts)"
     )
-    assert spec.get_params() == {"energy": mlp, "parameters": None, "rows_independent": True}
+    assert spec.get_params() == {
+        "energy": mlp,
+        "parameters": None,
+        "rows_independent": True,
+        "normalized": False,
+    }
     assert "mlp" in spec.bind(2, random_state=0).summary()
 
 

@@ -53,6 +53,8 @@ def quick(cls, **changes):
         "batch_size": 32,
         "random_state": 0,
     }
+    if cls is estimators.MaximumLikelihood:
+        options["network"] = networks.GaussianMixture(2)
     known = cls().get_params(deep=False)
     return cls(**{name: value for name, value in (options | changes).items() if name in known})
 
@@ -102,7 +104,7 @@ def test_clones_and_copies_are_equal(cls):
 
 @pytest.mark.parametrize("cls", EVERY)
 def test_nested_parameters(cls):
-    est = quick(cls)
+    est = quick(cls, network=networks.MLP((8,)))
     deep = est.get_params()
     assert deep["network__hidden"] == (8,)
     est.set_params(network__hidden=(4, 4), network=networks.MLP((2,), "tanh"))

@@ -44,11 +44,16 @@ def matching(network=None, **options):
     return estimators.ScoreMatching(network or networks.MLP((4,)), **own).fit(X)
 
 
-def coupled():
+def likelihood(network):
+    """A fit of maximum likelihood in a moment."""
+    return estimators.MaximumLikelihood(network, max_steps=2, random_state=0).fit(X)
+
+
+def coupled(**facts):
     def centred(p, x):
         return np.sum((x - x.mean(axis=0)) ** 2, axis=1) * layers.param(p, "w", (), init=1.0)
 
-    return networks.Function(centred, rows_independent=False)
+    return networks.Function(centred, rows_independent=False, **facts)
 
 
 def looped(p, x):
@@ -433,6 +438,40 @@ CASES = [
             lambda: estimators.ScoreMatching(l2=1.0),
             TypeError,
             r"ScoreMatching\.__init__\(\) got an unexpected keyword argument 'l2'",
+        ),
+    ),
+    *cases(
+        "estimators.MaximumLikelihood",
+        lambda: likelihood(networks.GaussianMixture(2)).n_steps_,
+        (
+            lambda: likelihood(networks.MLP((4,))),
+            ValueError,
+            (
+                "maximum_likelihood: network: got mlp, whose density is not normalised, "
+                r"expected a tractable one \(log Z = 0\)"
+            ),
+        ),
+        (
+            lambda: likelihood(networks.Function(looped)),
+            ValueError,
+            (
+                "maximum_likelihood: network: got function 'looped', whose density is not "
+                r"normalised, expected a tractable one \(log Z = 0\)"
+            ),
+        ),
+        (
+            lambda: likelihood(coupled(normalized=True)),
+            ValueError,
+            (
+                "maximum_likelihood: energy: got function 'centred', whose rows depend on one "
+                r"another, expected independent rows \(no batch normalisation\)"
+            ),
+        ),
+        (
+            lambda: estimators.MaximumLikelihood(kind="exact"),
+            TypeError,
+            r"MaximumLikelihood\.__init__\(\) got an unexpected keyword argument 'kind'|"
+            r"EnergyEstimator\.__init__\(\) got an unexpected keyword argument 'kind'",
         ),
     ),
 ]

@@ -20,7 +20,7 @@ from ._params import Specification, from_plain, pack_specification, to_plain
 from ._rows import check_rows, mark_rows
 from .entropy import Entropy
 from .errors import ShapeError, StateError
-from .networks import Network, bind_arrays
+from .networks import BoundGenerator, Network, bind_arrays
 from .optimizers import Optimizer
 from .random import key
 from .samplers import Sampler, whole
@@ -356,7 +356,9 @@ def _unpack_fitted(est: EnergyEstimator, file: File) -> None:
     for attribute, part in est._learned.items():
         if part != "energy":
             own = file.below(f"ema.parts.{part}") or file.below(f"parts.{part}")
-            setattr(est, attribute, bind_arrays(est._parts()[part][0], row, dtype, own))
+            specification = cast(Network, est._parts()[part][0])
+            bound = bind_arrays(specification, row, dtype, own, BoundGenerator)
+            setattr(est, attribute, bound)
     est.history_ = file.below("history")
     est.n_steps_ = int(state["step"])
     est.n_features_in_ = math.prod(row)

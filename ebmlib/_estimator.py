@@ -343,6 +343,13 @@ class EnergyEstimator(Parameters, Durable):
 
     # ---- what is learned ----
 
+    @property
+    def log_z_(self) -> float:
+        """Log of the normaliser, where it is known: 0.0 for a tractable network.  Then
+        ``score_samples`` gives log-likelihoods.
+        """
+        return self._fitted().log_z_
+
     def energy(self, X: Any) -> NDArray[Any]:
         """E (n_samples,) of rows; low where data is likely."""
         energy, who = self._fitted(), type(self).__name__
@@ -408,8 +415,7 @@ class EnergyEstimator(Parameters, Durable):
 
     def _methods(self) -> tuple[str, ...]:
         """The ways to sample, the usual one first."""
-        exact = getattr(self.energy_, "exact", False)
-        return ("chain", "exact") if exact else ("chain",)
+        return ("chain", "exact") if self.energy_._traits["exact"] else ("chain",)
 
     def _draw(
         self, method: str, n: int, n_steps: int | None, rng: np.random.Generator, init: Any

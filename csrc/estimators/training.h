@@ -58,9 +58,8 @@ enum { EBM_TRAINING_MAX = 32 }; /* metrics, checks */
 
 /* What is trained together: the trainer's, with everything in it. */
 typedef struct ebm_part {
-    const char *name;   /* "energy", "generator": of messages */
-    const char *prefix; /* of its arrays in the state: "params" for the energy, else the name */
-    ebm_energy energy;  /* build is NULL for a part that is none */
+    const char *name;        /* "energy", "generator": of messages */
+    ebm_energy energy;       /* build is NULL for a part that is none */
     ebm_generator generator; /* the same */
     ebm_params params;
     ebm_update update;

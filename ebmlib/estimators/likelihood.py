@@ -64,8 +64,3 @@ class MaximumLikelihood(EnergyEstimator):
     @property
     def _network(self) -> Network:
         return GaussianMixture() if self.network is None else self.network
-
-    @property
-    def log_z_(self) -> float:
-        self._fitted()
-        return 0.0

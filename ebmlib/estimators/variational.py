@@ -47,8 +47,9 @@ class VERA(EnergyEstimator):
     generator : network or None
         None: `networks.MLPGenerator`.
     entropy : str, object of `ebmlib.entropy` or None
-        How the entropy's gradient is estimated: "importance" (VERA's), "hmc", "mutual_information"
-        (MEG's), or an object with options.  None: no entropy (VERA with lambda 0).
+        How the entropy's gradient is estimated: "importance" (VERA's), "hmc",
+        "mutual_information" (MEG's), or an object with options.  None: no entropy (VERA with
+        lambda 0).
     entropy_weight : float, default 1.0
         lambda: where the paper's search begins; 1e-4 on large images.
     gradient_penalty : float, default 0.1
@@ -96,8 +97,8 @@ class VERA(EnergyEstimator):
     >>> import numpy as np
     >>> from ebmlib import estimators, networks
     >>> x = np.random.default_rng(0).normal(size=(200, 2))
-    >>> est = estimators.VERA(networks.MLP((16,)), networks.MLPGenerator(2, (16,)), max_steps=10,
-    ...                       random_state=0).fit(x)
+    >>> generator = networks.MLPGenerator(2, (16,))
+    >>> est = estimators.VERA(networks.MLP((16,)), generator, max_steps=10, random_state=0).fit(x)
     >>> est.sample(5).shape, est.history_["ess"].shape
     ((5, 2), (10,))
     """
@@ -269,7 +270,7 @@ class VERA(EnergyEstimator):
         return parts
 
     def _bind(self, row: tuple[int, ...], dtype: DTypeLike) -> dict[str, Any]:
-        bound = self._generator.bind(row, random_state=0, dtype=dtype)
+        bound = BoundGenerator(self._generator, row, random_state=0, dtype=dtype)
         return super()._bind(row, dtype) | {"generator_": bound}
 
     def _methods(self) -> tuple[str, ...]:
@@ -333,8 +334,9 @@ class MEG(VERA):
     >>> from ebmlib import entropy, estimators, networks
     >>> x = np.random.default_rng(0).normal(size=(200, 2))
     >>> information = entropy.MutualInformation(critic=networks.MLP((16,), "leaky_relu"))
-    >>> est = estimators.MEG(networks.MLP((16,)), networks.MLPGenerator(2, (16,)), max_steps=10,
-    ...                      entropy=information, random_state=0).fit(x)
+    >>> generator = networks.MLPGenerator(2, (16,))
+    >>> est = estimators.MEG(networks.MLP((16,)), generator, entropy=information, max_steps=10)
+    >>> est = est.fit(x)
     >>> est.history_["entropy_loss"].shape
     (10,)
     """

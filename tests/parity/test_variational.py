@@ -160,7 +160,11 @@ class Reference:
 
     def descend(self, which, loss, *args, t):
         p = getattr(self, which)
-        rate, betas = {"p": (0.01, (0, 0.9)), "g": (0.02, (0.3, 0.9)), "q": (0.03, (0.9, 0.99))}[which]
+        rate, betas = {
+            "p": (0.01, (0, 0.9)),
+            "g": (0.02, (0.3, 0.9)),
+            "q": (0.03, (0.9, 0.99)),
+        }[which]
         value, grads = jax.value_and_grad(loss)(dict(p), *args)
         grads = {k: grad for k, grad in grads.items() if k not in ("n0.mean", "n0.var")}
         adam(self.moments[which], p, grads, t, rate, betas)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 
 import numpy as np
@@ -55,37 +56,44 @@ def same(one, other):
 # ---- what is learned ----
 
 
-@pytest.mark.parametrize("how", ["importance", "hmc"])
-def test_it_learns_a_gaussian(how):
-    """The entropy keeps the generator as wide as the data, and the energy with it."""
+@pytest.mark.parametrize(
+    ("how", "within"),
+    [(entropy.HMC(burn_in=15, step_size=0.3), 0.04), (entropy.Importance(draws=500), 0.06)],
+    ids=str,
+)
+def test_it_learns_a_gaussian(how, within):
+    """Energy and generator are families that hold the truth.  An estimate that finds only a share
+    of the entropy's gradient ends at an energy that is too flat (20 draws: 1.09 for 1).
+    """
     sigma = np.array([1.0, 0.5])
     x = (np.random.default_rng(0).normal(size=(20_000, 2)) * sigma).astype(np.float32)
     est = estimators.VERA(
-        networks.MLP((64, 64), "softplus"),
+        networks.Function(
+            lambda p, x: 0.5 * np.sum(np.exp(2 * p["a"]) * x**2, 1),
+            {"a": np.array([-1.0, 1.0])},
+        ),
         networks.LinearGenerator(2, sigma=0.3),
         entropy=how,
         gradient_penalty=0.0,
         sigma_min=0.2,
-        learning_rate=schedules.Cosine(2e-3, steps=4000),
-        generator_optimizer=optimizers.Adam(4e-3, betas=(0.0, 0.9)),
+        learning_rate=schedules.Cosine(1e-2, steps=3000),
+        generator_optimizer=optimizers.Adam(
+            schedules.Cosine(1e-2, steps=3000), betas=(0.0, 0.9)
+        ),
         entropy_optimizer=optimizers.Adam(4e-3),
-        ema=0.99,
-        max_steps=4000,
+        max_steps=3000,
         random_state=0,
     ).fit(x)
-    axis = np.linspace(-4, 4, 121)
-    points = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
-    density = np.exp(est.score_samples(points).astype(np.float64))
-    density /= density.sum()
-    np.testing.assert_allclose(np.sqrt(density @ points**2), sigma, rtol=0.15)
-    np.testing.assert_allclose(est.sample(20_000).std(0), sigma, rtol=0.15)
-    assert abs(est.history_["gap"][-500:].mean()) < 0.1
+    learned = np.exp(-est.energy_.parameters()["a"])
+    np.testing.assert_allclose(learned, sigma, rtol=within)
+    np.testing.assert_allclose(est.sample(20_000).std(0), sigma, rtol=0.04)
 
 
 def test_without_entropy_the_generator_is_narrower():
     x = np.random.default_rng(0).normal(size=(5000, 2)).astype(np.float32)
     width = {
         weight: small(
+            entropy=entropy.HMC(burn_in=15, step_size=0.3),
             entropy_weight=weight,
             generator=networks.LinearGenerator(2, sigma=0.1),
             network=networks.Function(
@@ -130,7 +138,9 @@ def test_a_file_goes_on_to_the_same_bits(rows, how, tmp_path):
         if step == 11:
             raise KeyboardInterrupt
 
-    interrupted = small(how, max_steps=20, checkpoint=path, checkpoint_every=5, callbacks=[stop])
+    interrupted = small(
+        how, max_steps=20, checkpoint=path, checkpoint_every=5, callbacks=[stop]
+    )
     with pytest.raises(KeyboardInterrupt):
         interrupted.fit(rows)
     resumed = ebm.load(path).resume(rows)
@@ -178,9 +188,11 @@ def test_updates_come_every_so_many_steps(rows):
         seen.append((state["params.l0.w"].copy(), state["parts.generator.l0.w"].copy()))
 
     optimizer = optimizers.Adam(1e-3, every=3)
-    small(update_every=2, generator_optimizer=optimizer, max_steps=7, callbacks=[look]).fit(rows)
+    small(update_every=2, generator_optimizer=optimizer, max_steps=7, callbacks=[look]).fit(
+        rows
+    )
     changed = [
-        [bool((one[k] != other[k]).any()) for one, other in zip(seen, seen[1:], strict=False)]
+        [bool((one[k] != other[k]).any()) for one, other in itertools.pairwise(seen)]
         for k in (0, 1)
     ]
     # Step number t (from 0) updates where every divides t; `seen` begins after step 0.
@@ -214,18 +226,22 @@ def test_history_tells_what_matters(rows):
     for how, names in own.items():
         assert set(small(how).fit(rows).history_) == common | names
     ess = small().fit(rows).history_["ess"]
-    assert (ess >= 1).all() and (ess <= 3).all()
+    assert ess.min() >= 1
+    assert ess.max() <= 3
 
 
 def test_batch_statistics_run_along(rows):
     est = small(momentum=0.25, max_steps=1, generator_optimizer=optimizers.Adam(1e-3)).fit(rows)
     p = est.generator_.parameters()
-    assert (p["n0.mean"] != 0).any() and (p["n0.var"] != 1).all()
+    assert (p["n0.mean"] != 0).any()
+    assert (p["n0.var"] != 1).all()
 
 
 def test_meg_is_vera_with_mutual_information(rows):
     options = {"entropy": HOW["mutual_information"], "max_steps": 5, "random_state": 0}
-    one = estimators.MEG(networks.MLP((8,)), networks.MLPGenerator(2, (8,)), **options).fit(rows)
+    one = estimators.MEG(networks.MLP((8,)), networks.MLPGenerator(2, (8,)), **options).fit(
+        rows
+    )
     other = estimators.VERA(networks.MLP((8,)), networks.MLPGenerator(2, (8,)), **options)
     same(arrays_of(one), arrays_of(other.fit(rows)))
     assert estimators.MEG().entropy == "mutual_information"
@@ -234,7 +250,9 @@ def test_meg_is_vera_with_mutual_information(rows):
 def test_presets():
     assert estimators.VERA.paper("nice").network == networks.NICE()
     assert estimators.VERA.code("toy", max_steps=3).max_steps == 3
-    assert estimators.VERA.code().gradient_penalty == estimators.VERA.paper().gradient_penalty / 2
+    assert (
+        estimators.VERA.code().gradient_penalty == estimators.VERA.paper().gradient_penalty / 2
+    )
     with pytest.raises(ValueError, match="setting: got 'mnist', expected one of"):
         estimators.VERA.paper("mnist")
 
@@ -268,7 +286,11 @@ def test_images_and_ways_to_sample(rng):
         ({"generator": networks.MLPGenerator(sigma=0.0)}, ValueError, "adds no noise"),
         ({"generator_optimizer": "adam"}, ValueError, "generator_optimizer: got 'adam'"),
         ({"generator_optimizer": optimizers.Adam(-1.0)}, ValueError, "learning_rate: got -1"),
-        ({"sigma_min": 0.5, "sigma_max": 0.1}, ValueError, "sigma_min: got 0.5, expected at most"),
+        (
+            {"sigma_min": 0.5, "sigma_max": 0.1},
+            ValueError,
+            "sigma_min: got 0.5, expected at most",
+        ),
         ({"update_every": 0}, ValueError, "every: got 0"),
         (
             {
@@ -310,6 +332,8 @@ def test_toy_densities_are_learned():
     x = data.sample(20_000, random_state=0)
     est = estimators.VERA.code("toy", max_steps=3000, random_state=0).fit(x)
     made = est.sample(4000).astype(np.float64)
-    centres = 2.829 * np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], 1)
+    centres = 2.829 * np.stack(
+        [np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], 1
+    )
     near = np.linalg.norm(made[:, None] - centres, axis=2).argmin(1)
     assert (np.bincount(near, minlength=8) > 200).all()

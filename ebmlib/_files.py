@@ -25,8 +25,9 @@ and what the object adds.  A *specification* is {"kind": "mlp", "options": {"hid
 
 Networks, samplers and schedules: ``specification``, no arrays.
 
-``BoundNetwork``: ``network`` (a specification), ``row`` (the shape of a row), ``dtype``; arrays
-``params.<parameter>``, named and shaped as in ``parameters()``.
+``BoundNetwork``, ``BoundGenerator`` and ``BoundLinear``: ``network`` (a specification), ``row``
+(the shape of a row), ``dtype``; arrays ``params.<parameter>``, named and shaped as in
+``parameters()``.
 
 ``ReplayBuffer``: ``options``; arrays ``used`` (capacity,), and ``x`` (capacity, ...) once
 chains have been drawn.

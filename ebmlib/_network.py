@@ -19,6 +19,7 @@ from ._rows import parts
 from ._trace import as_node
 from .errors import ShapeError
 from .random import key, normal, split
+from .transforms import jit
 
 __all__ = [
     "Bound",
@@ -162,11 +163,11 @@ class Bound(Savable):
         if any(isinstance(x, _core.Node) for x in given.values()):
             nodes = [as_node(x, self.dtype) for x in given.values()]
             for name, node in zip(given, nodes, strict=True):
-                _expect_rows(name, node.shape, rows[name])
+                _expect_rows(name, node.shape, rows[name], traced=True)
             return self._core.build(face, *nodes)
         arrays = {name: as_numbers(x, name) for name, x in given.items()}
         for name, array in arrays.items():
-            _expect_rows(name, array.shape, rows[name], array.shape[0] if array.ndim else "N")
+            _expect_rows(name, array.shape, rows[name])
         first = next(iter(arrays))
         for name, array in arrays.items():
             if len(array) != len(arrays[first]):
@@ -395,8 +396,9 @@ class BoundNetwork(Bound):
 
     @property
     def latent(self) -> int:
-        """The width of z."""
-        self._check_exact("latent")
+        """The width of z, of a network that has one."""
+        if not self._traits["latent"]:
+            raise AttributeError(f"latent: got {self.network!r}, which generates nothing")
         return int(self._traits["latent"])
 
     def generate(self, z: Any) -> Any:
@@ -479,6 +481,38 @@ class BoundGenerator(Bound):
         """The width of z."""
         return int(self._traits["latent"])
 
+    def in_training(self, z: Any, key: Any = None) -> tuple[Any, dict[str, Any]]:
+        """Rows g(z) as training makes them, and the batch's statistics by their names.
+
+        Batch norm uses the mean and variance of these rows, which couples them, and what it
+        has seen comes back; with a key (`ebmlib.random.key`) dropout drops.
+
+        Parameters
+        ----------
+        z : array (N, latent)
+        key : array (2,) or None
+            None: nothing is dropped.
+
+        Examples
+        --------
+        >>> from ebmlib import networks
+        >>> g = networks.MLPGenerator(hidden=(8,)).bind(2, random_state=0)
+        >>> x, seen = g.in_training(g.sample(5, random_state=0, return_latent=True)[1])
+        >>> x.shape, sorted(seen)
+        ((5, 2), ['n0.mean', 'n0.var'])
+        """
+        if key is not None and np.shape(key) != (2,):
+            raise ShapeError(f"key: got shape {np.shape(key)}, expected (2,)")
+        if not isinstance(z, _core.Node):
+            z = as_numbers(z, "z").astype(self.dtype, copy=False)
+            rows, seen = jit(self.in_training)(z, key)
+            return rows, seen
+        _expect_rows("z", z.shape, (self.latent,), traced=True)
+        rows, seen = self._core.train(
+            as_node(z, self.dtype), None if key is None else as_node(key)
+        )
+        return rows, seen
+
     @property
     def sigma(self) -> float:
         """The deviation of the noise; 0.0 for a generator without."""
@@ -516,13 +550,14 @@ class BoundGenerator(Bound):
 
 
 def _expect_rows(
-    name: str, shape: tuple[int, ...], row: tuple[int, ...], n: int | str = "N"
+    name: str, shape: tuple[int, ...], row: tuple[int, ...], traced: bool = False
 ) -> None:
-    """ShapeError unless the shape is (n, *row)."""
+    """ShapeError unless the shape is (N, *row)."""
     if not shape:
         raise ShapeError(f"{name}: got a scalar, expected rows (N, {str(row)[1:]}")
     if shape[1:] != row:
-        raise ShapeError(f"{name}: shape {shape}, expected ({n}, {str(row)[1:]}")
+        expected = f"(N, {str(row)[1:]}" if traced else (shape[0], *row)
+        raise ShapeError(f"{name}: shape {shape}, expected {expected}")
 
 
 def bind_arrays(

@@ -206,6 +206,10 @@ class BoundLinear(BoundGenerator):
            [0.4]])
     """
 
+    def _check_kind(self) -> None:
+        if not isinstance(self.network, LinearGenerator):
+            raise ValueError(f"bind: network: got {self.network!r}, expected a LinearGenerator")
+
     @property
     def energy(self) -> BoundNetwork:
         view = BoundNetwork.__new__(BoundNetwork)

@@ -136,19 +136,47 @@ static ebm_ref build_face(const ebm_bound *bound, ebm_face face, const ebm_scope
     }
 }
 
+/* The arrays in the graph, in a new block: ebm__free. */
+static ebm_ref *capture(const ebm_bound *bound, ebm_graph *graph)
+{
+    ebm_ref *refs = ebm__alloc((size_t)bound->params.n, sizeof *refs);
+    if (!refs) ebm_graph_failed(graph, EBM_NOMEM);
+    for (int64_t k = 0; refs && k < bound->params.n; k++)
+        refs[k] = ebm_graph_capture(graph, ebm_state_tensor(bound->state, (int32_t)k));
+    return refs;
+}
+
 ebm_ref ebm_bound_build(const ebm_bound *bound, ebm_face face, ebm_graph *graph, const ebm_ref *in)
 {
     ebm_status status = check_face(bound, face);
     if (status != EBM_OK) return ebm_graph_failed(graph, status);
     ebm_params params = bound->params;
-    ebm_ref *refs = ebm__alloc((size_t)params.n, sizeof *refs);
-    if (!refs) return ebm_graph_failed(graph, EBM_NOMEM);
-    for (int64_t k = 0; k < params.n; k++)
-        refs[k] = ebm_graph_capture(graph, ebm_state_tensor(bound->state, (int32_t)k));
+    ebm_ref *refs = capture(bound, graph);
+    if (!refs) return EBM_POISON;
     ebm_scope own = {.params = &params, .owner = graph, .refs = refs};
     ebm_ref result = build_face(bound, face, &own, graph, in);
     ebm__free(refs);
     return result;
+}
+
+ebm_ref ebm_bound_train(const ebm_bound *bound, ebm_graph *graph, ebm_ref z, ebm_ref key,
+                        ebm_ref *seen)
+{
+    ebm_status status = check_face(bound, EBM_FACE_MEAN);
+    if (status != EBM_OK) return ebm_graph_failed(graph, status);
+    ebm_params params = bound->params;
+    ebm_ref *refs = capture(bound, graph);
+    if (!refs) return EBM_POISON;
+    for (int64_t k = 0; k < params.n; k++) seen[k] = 0;
+    ebm_scope own = {.params = &params,
+                     .owner = graph,
+                     .refs = refs,
+                     .statistics = EBM_STATISTICS_BATCH,
+                     .seen = seen,
+                     .key = key};
+    ebm_ref rows = ebm_generator_mean(&bound->generator, &own, graph, z);
+    ebm__free(refs);
+    return rows;
 }
 
 static ebm_ref build_energy(const void *context, const ebm_scope *scope, ebm_graph *graph,

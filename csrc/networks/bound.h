@@ -58,6 +58,11 @@ ebm_status ebm_bound_run_face(ebm_bound *bound, ebm_face face, const void *const
 ebm_ref ebm_bound_build(const ebm_bound *bound, ebm_face face, ebm_graph *graph,
                         const ebm_ref *in);
 
+/* g(z) as training sees it: with the batch's own statistics, of which seen[k] is that of parameter
+ * k, 0 if it is none, and dropout by the key, unless it is EBM_NONE. */
+ebm_ref ebm_bound_train(const ebm_bound *bound, ebm_graph *graph, ebm_ref z, ebm_ref key,
+                        ebm_ref *seen);
+
 /* E of n rows: EBM_FACE_ENERGY. */
 ebm_status ebm_bound_run(ebm_bound *bound, const void *x, int64_t n, void *out,
                          const ebm_poll *poll);

@@ -303,6 +303,44 @@ static PyObject *bound_build(PyObject *self, PyObject *args)
     return ebm__py_node_new(graph, result, false);
 }
 
+/* The statistics among the refs, one a parameter, as a dict of nodes. */
+static PyObject *seen_dict(ebm_py_graph *graph, const ebm_params *params, const ebm_ref *seen)
+{
+    PyObject *dict = PyDict_New();
+    for (int64_t k = 0; dict && k < params->n; k++) {
+        if (seen[k] <= EBM_POISON) continue;
+        PyObject *node = ebm__py_node_new(graph, seen[k], false);
+        if (!node || PyDict_SetItemString(dict, params->at[k].name, node) < 0) Py_CLEAR(dict);
+        Py_XDECREF(node);
+    }
+    return dict;
+}
+
+/* train(z, key): (rows, {name: statistic}). */
+static PyObject *bound_train(PyObject *self, PyObject *args)
+{
+    ebm_py_state *state = ebm__py_state(self);
+    PyObject *z, *key, *result = NULL;
+    if (!state || !PyArg_ParseTuple(args, "O!O:train", (PyTypeObject *)state->node, &z, &key))
+        return NULL;
+    ebm_py_graph *graph = ((ebm_py_node *)z)->graph;
+    const ebm_params *params = ebm_bound_params(bound_of(self));
+    if (!ebm__py_graph_get(state, (PyObject *)graph)) return NULL;
+    ebm_ref of_z = ebm__py_ref(state, z, graph);
+    ebm_ref of_key = key == Py_None ? EBM_NONE : ebm__py_ref(state, key, graph);
+    if (of_z == EBM_POISON || of_key == EBM_POISON) return NULL;
+    ebm_ref *seen = ebm__alloc((size_t)params->n, sizeof *seen);
+    if (!seen) return ebm__py_raise(self, EBM_NOMEM);
+    ebm_ref rows = ebm_bound_train(bound_of(self), graph->graph, of_z, of_key, seen);
+    PyObject *node = ebm__py_node_new(graph, rows, false);
+    PyObject *statistics = node ? seen_dict(graph, params, seen) : NULL;
+    if (statistics) result = PyTuple_Pack(2, node, statistics);
+    Py_XDECREF(statistics);
+    Py_XDECREF(node);
+    ebm__free(seen);
+    return result;
+}
+
 /* traits(): what it is, by name. */
 static PyObject *bound_traits(PyObject *self, PyObject *unused)
 {
@@ -342,6 +380,11 @@ static PyMethodDef methods[] = {
      "exactly these shapes and this dtype."},
     {"build", bound_build, METH_VARARGS,
      "build($self, face, /, *nodes)\n--\n\nThe same of traced arrays."},
+    {"train", bound_train, METH_VARARGS,
+     "train($self, z, key, /)\n--\n\n"
+     "(rows, {name: statistic}): g of a traced z with the statistics of the batch, and "
+     "dropout\n"
+     "unless the key is None."},
     {"traits", bound_traits, METH_NOARGS,
      "traits($self)\n--\n\n"
      "energy, latent (0: no generator), noisy, normalized and exact, by name."},

@@ -208,6 +208,50 @@ static ebm_status bind_an_energy(objects *o, double *result)
     return status;
 }
 
+/* Samples and scores of what is a generator and an energy. */
+static ebm_status bind_a_generator(objects *o, double *result)
+{
+    ebm_network *network = NULL;
+    ebm_bound *bound = NULL;
+    float x[N * WIDTH], score[N * WIDTH];
+    uint32_t key[2] = {1, 2};
+    const void *in[2] = {o->rows, o->rows}, *at[1] = {x}; /* the latent is 2 wide as well */
+    EBM_TRY(ebm_network_new(&network, ebm_network_find("linear"), NULL));
+    ebm_status status = ebm_bound_new(&bound, network, ebm_bound_row(o->bound), EBM_F32,
+                                      ebm_device_cpu(), key);
+    if (status == EBM_OK) status = ebm_bound_run_face(bound, EBM_FACE_SAMPLE, in, N, x, NULL);
+    if (status == EBM_OK)
+        status = ebm_bound_run_face(bound, EBM_FACE_SCORE, at, N, score, NULL);
+    ebm_bound_free(bound);
+    ebm_network_free(network);
+    if (status == EBM_OK) *result = sum_of(x, N * WIDTH) + sum_of(score, N * WIDTH);
+    return status;
+}
+
+/* The training mode of batch norm, as graph code. */
+static ebm_status train_a_generator(objects *o, double *result)
+{
+    ebm_network *network = NULL;
+    ebm_bound *bound = NULL;
+    ebm_graph *graph = NULL;
+    ebm_ref seen[32];
+    uint32_t key[2] = {1, 2};
+    ebm_shape latents = EBM_DIMS(N, 2);
+    EBM_TRY(ebm_network_new(&network, ebm_network_find("mlp_generator"), NULL));
+    ebm_status status = ebm_bound_new(&bound, network, ebm_bound_row(o->bound), EBM_F32,
+                                      ebm_device_cpu(), key);
+    if (status == EBM_OK) status = ebm_graph_new(&graph);
+    if (status == EBM_OK) {
+        ebm_ref z = ebm_graph_input(graph, "z", EBM_F32, &latents);
+        *result = (double)ebm_bound_train(bound, graph, z, EBM_NONE, seen);
+        status = ebm_graph_status(graph);
+    }
+    ebm_graph_free(graph);
+    ebm_bound_free(bound);
+    ebm_network_free(network);
+    return status;
+}
+
 static ebm_status evaluate_rows(objects *o, double *result)
 {
     float e[N];
@@ -249,6 +293,8 @@ TEST(nomem_networks_and_samplers_work_afterwards)
 {
     fail_each(make_bound, bind_again);
     fail_each(make_bound, bind_an_energy);
+    fail_each(make_bound, bind_a_generator);
+    fail_each(make_bound, train_a_generator);
     fail_each(make_bound, evaluate_rows);
     fail_each(make_bound, walk_in_every_way);
 }

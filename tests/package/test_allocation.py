@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 CSRC = ROOT / "csrc"
 TESTS = ROOT / "tests" / "c"
 ALLOCATORS = {"ebm__alloc", "ebm__grow", "ebm__strdup"}
-INDIRECT = re.compile(r"(?:->|\.)(alloc|build|init|step)\(")
-FILLED = re.compile(r"\.(alloc|build|init|step) = (\w+)")
+INDIRECT = re.compile(r"(?:->|\.)(alloc|build|generate|init|step)\(")
+FILLED = re.compile(r"\.(alloc|build|generate|init|step) = (\w+)")
 
 DEFINITION = re.compile(r"^(?:static )?[\w \*]+?\b(\w+)\([^;{}]*\)\n\{\n(.*?)^\}", re.M | re.S)
 PROTOTYPE = re.compile(

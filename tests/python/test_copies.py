@@ -99,6 +99,8 @@ EXAMPLES = {
         lambda: function_network().bind(2, random_state=0),
     ],
     networks.Function: [lambda: function_network()],
+    networks.BoundGenerator: [lambda: networks.MLPGenerator(3, (4,)).bind(2, random_state=0)],
+    networks.BoundLinear: [lambda: networks.LinearGenerator(3).bind(4, random_state=0)],
     layers.Scope: [],  # lives while a network is traced
     samplers.ChainState: [chain_state],
     samplers.ReplayBuffer: [samplers.ReplayBuffer, used_buffer],

@@ -175,7 +175,12 @@ def test_a_plain_reader_finds_the_documented_arrays(path):
     assert (text["package"], text["checkpoint"]) == (ebm.__version__, False)
     assert text["parameters"]["network"] == {
         "kind": "mlp",
-        "options": {"hidden": [3], "activation": "swish"},
+        "options": {
+            "hidden": [3],
+            "activation": "swish",
+            "weight_norm": False,
+            "dropout": 0.0,
+        },
     }
     assert text["parameters"]["l2"] == est.l2
     assert text["fit"]["last"] == 4

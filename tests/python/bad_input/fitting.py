@@ -426,7 +426,7 @@ CASES = [
             (
                 "Invalid parameter 'width' for estimator "
                 r"MLP\(hidden=\(4,\)\)\. Valid parameters are: \['activation', "
-                r"'hidden'\]\."
+                r"'dropout', 'hidden', 'weight_norm'\]\."
             ),
         ),
         (

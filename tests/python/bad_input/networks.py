@@ -176,7 +176,7 @@ CASES = [
         ),
     ),
     *cases(
-        "Network.bind",
+        "Energy.bind",
         lambda: networks.MLP((4,)).bind(2, random_state=0).parameters(),
         (
             lambda: networks.MLP((4,)).bind(0),
@@ -323,31 +323,31 @@ CASES = [
         ),
     ),
     *cases(
-        "BoundNetwork.parameters",
+        "Bound.parameters",
         lambda: net().parameters(),
         (
             lambda: net().parameters("l0.w"),
             TypeError,
             (
-                r"BoundNetwork\.parameters\(\) takes 1 positional argument but "
+                r"Bound\.parameters\(\) takes 1 positional argument but "
                 "2 were given"
             ),
         ),
     ),
     *cases(
-        "BoundNetwork.summary",
+        "Bound.summary",
         lambda: net().summary(),
         (
             lambda: net().summary(True),
             TypeError,
             (
-                r"BoundNetwork\.summary\(\) takes 1 positional argument but 2 "
+                r"Bound\.summary\(\) takes 1 positional argument but 2 "
                 "were given"
             ),
         ),
     ),
     *cases(
-        "BoundNetwork.set_parameters",
+        "Bound.set_parameters",
         lambda: net().parameters(),
         (
             lambda: net().set_parameters({"l9.w": np.zeros((2, 4))}),

@@ -129,6 +129,19 @@ class Bound:
     def set(self, arrays: dict[str, Any], /) -> None: ...
 
 @final
+def annealed(
+    sampler: _Kind,
+    base: Bound | Callable[..., Any],
+    target: Bound | Callable[..., Any],
+    n_steps: int,
+    x: Node,
+    key: Node,
+    betas: Node,
+    sizes: Node | None,
+    /,
+) -> tuple[TracedArray, TracedArray, TracedArray, TracedArray | None]:
+    """(x, log weights, acceptance, step sizes or None) of traced rows, annealed."""
+
 class Chain:
     """A walk in legs: (x, key, first step, legs, trace, carry) gives (x, infos, carries)."""
 

@@ -41,6 +41,7 @@
     X(scope)            \
     X(bound)            \
     X(chain)            \
+    X(annealed)         \
     X(entropy)          \
     X(trainer)
 

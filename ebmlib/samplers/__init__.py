@@ -17,6 +17,7 @@ True
 from __future__ import annotations
 
 from .._checks import whole as whole
+from .annealed import LogZ, annealed_importance_sampling
 from .inference import to_inference_data
 from .kinds import HMC, MALA, Langevin
 from .replay import ReplayBuffer
@@ -24,7 +25,16 @@ from .replay import generator as generator
 from .sampler import ChainState
 from .sampler import Sampler as Sampler
 
-__all__ = ["HMC", "MALA", "ChainState", "Langevin", "ReplayBuffer", "to_inference_data"]
+__all__ = [
+    "HMC",
+    "MALA",
+    "ChainState",
+    "Langevin",
+    "LogZ",
+    "ReplayBuffer",
+    "annealed_importance_sampling",
+    "to_inference_data",
+]
 
 # Where people and files know them: the file that a class is written in is nobody's business.
 for _name in __all__:

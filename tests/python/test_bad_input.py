@@ -74,6 +74,7 @@ HOUSE = r"[\"'\w/.\[\]<>() -][^:]{0,160}: \S"
 HOOKS = ("begin", "step", "validation", "epoch", "end")
 UNCHECKED = {
     "diagnosis.Finding": "a record",
+    "samplers.LogZ": "a record",
     "callbacks.StopTraining": "an exception",
     **{f"Callback.on_{when}": "called by fits" for when in HOOKS},
     "CSVLogger.on_begin": "called by fits",

@@ -70,6 +70,20 @@ def chain_state():
     return walk.step(lambda x: np.sum(x**2, axis=1), walk.init(ROWS, random_state=0))[0]
 
 
+def log_z():
+    return samplers.annealed_importance_sampling(
+        lambda x: np.sum(x**2, axis=1), shape=2, n_temperatures=3, n_chains=4, random_state=0
+    )
+
+
+def adapted_state():
+    walk = samplers.MALA(adapt="paper")
+    start = {"a": ROWS, "b": ROWS[:, 0]}
+    return walk.step(lambda p: np.sum(p["a"] ** 2, axis=1) + p["b"] ** 2, walk.init(start, 0))[
+        0
+    ]
+
+
 def estimator(cls):
     return [
         lambda: small(cls),
@@ -102,9 +116,12 @@ EXAMPLES = {
     networks.BoundGenerator: [lambda: networks.MLPGenerator(3, (4,)).bind(2, random_state=0)],
     networks.BoundLinear: [lambda: networks.LinearGenerator(3).bind(4, random_state=0)],
     layers.Scope: [],  # lives while a network is traced
-    samplers.ChainState: [chain_state],
+    samplers.LogZ: [log_z],
+    samplers.ChainState: [chain_state, adapted_state],
     samplers.ReplayBuffer: [samplers.ReplayBuffer, used_buffer],
     samplers.Langevin: [lambda: samplers.Langevin(clip=(-1, 1))],
+    samplers.MALA: [lambda: samplers.MALA(noise=0.3, adapt="paper")],
+    samplers.HMC: [lambda: samplers.HMC(n_leapfrog=3, target=0.7)],
     **{cls: estimator(cls) for cls in SINGLE},
     callbacks.CSVLogger: [lambda: callbacks.CSVLogger("log.csv", every=3)],
     diagnosis.Finding: [finding],

@@ -30,6 +30,13 @@ def sizes(state, n):
     return state._replace(carry={**state.carry, "step_size": np.ones(n)})
 
 
+def annealed(**options):
+    """An estimate in a moment."""
+    given = {"shape": 2, "n_temperatures": 4, "n_chains": 5, "sampler": samplers.HMC(0.3, 2)}
+    given |= {"energy": energy, "random_state": 0} | options
+    return samplers.annealed_importance_sampling(**given)
+
+
 def adapting(kind, name):
     """The options that MALA and HMC share."""
     return (
@@ -151,6 +158,96 @@ CASES = [
             lambda: walk().run(lambda x: energy(x["a"]), begun()),
             IndexError,
             r".*",
+        ),
+    ),
+    *cases(
+        "samplers.annealed_importance_sampling",
+        lambda: annealed().log_z,
+        (
+            lambda: annealed(base=3),
+            TypeError,
+            (
+                r"base: got int, expected None, \(mean, scale\), or a function of rows with a "
+                "method sample"
+            ),
+        ),
+        (
+            lambda: annealed(base=(0.0, 0.0)),
+            ValueError,
+            "base: mean, scale: expected finite numbers, and scale above 0",
+        ),
+        (
+            lambda: annealed(base=(0.0, 1.0, 2.0)),
+            ValueError,
+            r"base: got 3 numbers, expected \(mean, scale\)",
+        ),
+        (
+            lambda: annealed(base=(np.zeros(3), 1.0)),
+            ShapeError,
+            r"shape: got rows of \(3,\) and of \(2,\), expected one shape",
+        ),
+        (
+            lambda: annealed(shape=None),
+            ValueError,
+            "shape: got None, expected that of a row",
+        ),
+        (
+            lambda: annealed(base=networks.MLP((4,)).bind(2)),
+            ValueError,
+            r"sample: got MLP\(hidden=\(4,\)\), expected a network with an exact sampler: .*",
+        ),
+        (
+            lambda: annealed(schedule="cosine"),
+            ValueError,
+            "schedule: got 'cosine', expected sigmoid, linear or numbers",
+        ),
+        (
+            lambda: annealed(schedule=[0.0, 0.5]),
+            ValueError,
+            "schedule: got other numbers, expected some that rise from 0 to 1",
+        ),
+        (
+            lambda: annealed(sampler="hmc"),
+            TypeError,
+            r"sampler: got str, expected one such as samplers\.HMC\(\)",
+        ),
+        (
+            lambda: annealed(sampler=samplers.HMC(adapt="dual_averaging")),
+            ValueError,
+            (
+                "sampler: adapt: got 'dual_averaging', expected none or paper: the size has to "
+                "follow the temperature"
+            ),
+        ),
+        (
+            lambda: annealed(sampler=samplers.HMC(step_size=0)),
+            ValueError,
+            "hmc: step_size: got 0, expected a number above 0",
+        ),
+        (
+            lambda: annealed(n_temperatures=0),
+            ValueError,
+            "n_temperatures: got 0, expected a whole number of at least 1",
+        ),
+        (
+            lambda: annealed(n_chains=0),
+            ValueError,
+            "n_chains: got 0, expected a whole number of at least 1",
+        ),
+        (
+            lambda: annealed(n_steps=65),
+            ValueError,
+            "annealed: n_steps: got 65, expected 1 to 64",
+        ),
+        (
+            lambda: annealed(energy=lambda x: energy(x) * np.nan),
+            NumericalError,
+            "annealed_importance_sampling: 5 of 5 weights are NaN, 0 are zero: take smaller .*",
+        ),
+        (
+            lambda: annealed(energy=lambda x: x),
+            ShapeError,
+            r"energy: energies of x \(5, 2\): got \(5, 2\), expected one number a row",
         ),
     ),
 ]

@@ -322,7 +322,11 @@ class BoundNetwork(Bound):
 
     def __call__(self, x: Any) -> Any:
         """Energies (N,) of rows x (N, ...) of the bound shape."""
-        return self._of_rows("energy", x)
+        if self._coupled and not isinstance(x, _core.Node):
+            x = as_numbers(x, "x")
+            _expect_rows("x", x.shape, self.shape)
+            return self._run_together(x.astype(self.dtype, copy=False))
+        return self._run("energy", {"x": x}, {"x": self.shape})
 
     def score(self, x: Any) -> Any:
         """Grad log p(x) = -grad E(x) (N, ...) of rows x (N, ...), for each row.
@@ -333,22 +337,23 @@ class BoundNetwork(Bound):
         >>> net.set_parameters({"w": np.zeros((2, 2))}).score(np.array([[1.0, 2.0]]))
         array([[-1., -2.]])
         """
-        return self._of_rows("score", x)
+        if self._coupled:
+            raise ValueError(
+                f"score: got {self.network!r}, whose rows depend on one another, expected "
+                "independent rows (no batch normalisation)"
+            )
+        return self._run("score", {"x": x}, {"x": self.shape})
 
-    def _of_rows(self, face: str, x: Any) -> Any:
-        coupled = not getattr(self.network, "rows_independent", True)
-        if coupled and not isinstance(x, _core.Node):
-            x = as_numbers(x, "x")
-            _expect_rows("x", x.shape, self.shape)
-            return self._run_together(face, x.astype(self.dtype, copy=False))
-        return self._run(face, {"x": x}, {"x": self.shape})
+    @property
+    def _coupled(self) -> bool:
+        return not getattr(self.network, "rows_independent", True)
 
-    def _run_together(self, face: str, x: NDArray[Any]) -> NDArray[Any]:
-        """Of coupled rows: of exactly these, in a plan of their number."""
+    def _run_together(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Energies of coupled rows: of exactly these, in a plan of their number."""
         graph = _core.Graph()
-        node = self._core.build(face, graph.input("x", self.dtype, x.shape, False))
-        result: NDArray[Any] = _core.Plan(graph, [node], device=self.device)(x)[0]
-        return result
+        node = self._core.build("energy", graph.input("x", self.dtype, x.shape, False))
+        energies: NDArray[Any] = _core.Plan(graph, [node], device=self.device)(x)[0]
+        return energies
 
     # ---- where the density is known ----
 

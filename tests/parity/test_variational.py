@@ -56,7 +56,7 @@ def generator(p, z, statistics=None):
 
 
 def log_joint(p, x, mean, z):
-    """log q(x, z) without constants."""
+    """Log q(x, z) without constants."""
     fit = jnp.square(x - mean).sum(-1) * jnp.exp(-2 * p["log_sigma"])
     return -0.5 * (fit + jnp.square(z).sum(-1))
 

@@ -470,8 +470,10 @@ CASES = [
         (
             lambda: estimators.MaximumLikelihood(kind="exact"),
             TypeError,
-            r"MaximumLikelihood\.__init__\(\) got an unexpected keyword argument 'kind'|"
-            r"EnergyEstimator\.__init__\(\) got an unexpected keyword argument 'kind'",
+            (
+                r"MaximumLikelihood\.__init__\(\) got an unexpected keyword argument 'kind'|"
+                r"EnergyEstimator\.__init__\(\) got an unexpected keyword argument 'kind'"
+            ),
         ),
     ),
 ]

@@ -34,6 +34,13 @@ def energy():
     return networks.MLP((4,)).bind(3, random_state=0)
 
 
+def coupled():
+    def mean(p, x):
+        return np.sum(x - np.mean(x, axis=0), axis=1)
+
+    return networks.Function(mean, rows_independent=False).bind(3)
+
+
 def start(spec):
     return lambda: spec.bind(3, random_state=0).parameters()
 
@@ -211,6 +218,14 @@ CASES = [
         "BoundNetwork.score",
         lambda: energy().score(X),
         (lambda: energy().score(Z), ShapeError, r"x: shape \(40, 2\), expected \(40, 3\)"),
+        (
+            lambda: coupled().score(X),
+            ValueError,
+            (
+                r"score: got Function\(mean, rows_independent=False\), whose rows depend on "
+                r"one another, expected independent rows \(no batch normalisation\)"
+            ),
+        ),
     ),
     *cases(
         "BoundNetwork.log_prob",

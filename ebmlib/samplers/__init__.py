@@ -20,6 +20,7 @@ from .._checks import whole as whole
 from .annealed import LogZ, annealed_importance_sampling
 from .inference import to_inference_data
 from .kinds import HMC, MALA, Langevin
+from .latent import posterior, refine, refinement
 from .replay import ReplayBuffer
 from .replay import generator as generator
 from .sampler import ChainState
@@ -33,6 +34,9 @@ __all__ = [
     "LogZ",
     "ReplayBuffer",
     "annealed_importance_sampling",
+    "posterior",
+    "refine",
+    "refinement",
     "to_inference_data",
 ]
 

@@ -115,7 +115,7 @@ class MALA(Sampler):
         ``step_size *= 1 + rate (a - target)`` as in PresGAN (Dieng et al. 2019) and VERA.
     target : float or None, default None
         The acceptance aimed at; None: 0.574 (Roberts and Rosenthal 1998), with "paper" 0.57
-        (VERA, appendix on refinement).
+        (VERA, appendix B.6.1).
     rate : float, default 0.02
         Of ``adapt="paper"``; PresGAN and VERA.
     n_adapt : int, default 500
@@ -153,6 +153,32 @@ class MALA(Sampler):
         self.target = target
         self.rate = rate
         self.n_adapt = n_adapt
+
+    @classmethod
+    def tied(cls, noise: float, n_steps: int = 60, **options: Any) -> MALA:
+        """With step_size = noise^2 / 2, as `Langevin.tied`.
+
+        >>> from ebmlib import samplers
+        >>> samplers.MALA.tied(0.5, adapt="paper").step_size
+        0.125
+        """
+        noise = real(noise, "noise")
+        return cls(noise**2 / 2, noise, n_steps, **options)
+
+    @classmethod
+    def as_printed(cls, delta: float, n_steps: int = 100, **options: Any) -> MALA:
+        """With drift delta / 2 and deviation delta, as VERA's paper prints the proposal of its
+        refinement (Grathwohl et al. 2021, appendix B.6.1); to repeat its figures.
+
+        The two belong together only at delta = 1; the Metropolis ratio is the right one all the
+        same, where the paper has it inverted.
+
+        >>> from ebmlib import samplers
+        >>> samplers.MALA.as_printed(0.1)
+        MALA(step_size=0.05, noise=0.1, n_steps=100)
+        """
+        delta = real(delta, "delta")
+        return cls(delta / 2, delta, n_steps, **options)
 
 
 class HMC(Sampler):

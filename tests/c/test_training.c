@@ -396,7 +396,7 @@ TEST(chain_survives_failed_allocations)
 TEST(chain_goes_on_from_what_another_left)
 {
     enum { N = 3 };
-    ebm_energy energy = {quadratic, NULL, true, "quadratic"};
+    ebm_energy energy = {quadratic, NULL, true, "quadratic", false};
     ebm_chain_options options = {ebm_device_cpu(), EBM_F64, EBM_DIMS(N, 2), 2, 0, false, 0};
     for (int which = 0; which < 2; which++) {
         const ebm_sampler_kind *kind = ebm_sampler_find(which ? "hmc" : "mala");

@@ -30,6 +30,22 @@ def sizes(state, n):
     return state._replace(carry={**state.carry, "step_size": np.ones(n)})
 
 
+@functools.cache
+def net():
+    return networks.MLP((4,)).bind(2, random_state=0)
+
+
+@functools.cache
+def generator():
+    return networks.MLPGenerator(3, (4,), sigma=0.5).bind(2, random_state=0)
+
+
+@functools.cache
+def quiet():
+    """A generator without noise."""
+    return networks.MLPGenerator(3, (4,), sigma=0).bind(2, random_state=0)
+
+
 def annealed(**options):
     """An estimate in a moment."""
     given = {"shape": 2, "n_temperatures": 4, "n_chains": 5, "sampler": samplers.HMC(0.3, 2)}
@@ -248,6 +264,96 @@ CASES = [
             lambda: annealed(energy=lambda x: x),
             ShapeError,
             r"energy: energies of x \(5, 2\): got \(5, 2\), expected one number a row",
+        ),
+    ),
+    *cases(
+        "samplers.posterior",
+        lambda: samplers.posterior(generator(), X0)(np.zeros((5, 3), np.float32)),
+        (
+            lambda: samplers.posterior(networks.MLP(), X0),
+            TypeError,
+            "posterior: generator: got MLP, expected a bound generator",
+        ),
+        (
+            lambda: samplers.posterior(net(), X0),
+            TypeError,
+            "posterior: generator: got BoundNetwork, expected a bound generator",
+        ),
+        (
+            lambda: samplers.posterior(generator(), X0, "half"),
+            ValueError,
+            "gradient: got 'half', expected full or prior",
+        ),
+        (
+            lambda: samplers.posterior(generator(), "x"),
+            TypeError,
+            "x: got str, expected numbers",
+        ),
+        (
+            lambda: samplers.posterior(generator(), np.zeros((5, 4))),
+            ShapeError,
+            r"x: shape \(5, 4\), expected \(N, 2,\)",
+        ),
+        (
+            lambda: samplers.posterior(quiet(), X0),
+            ValueError,
+            r"posterior: generator: got sigma 0\.0, expected noise: x has no density",
+        ),
+    ),
+    *cases(
+        "samplers.refinement",
+        lambda: samplers.refinement(energy, generator())({"z": np.zeros((5, 3)), "eps": X0}),
+        (
+            lambda: samplers.refinement(energy, generator(), "sharp"),
+            ValueError,
+            r"target: got 'sharp', expected one of \['exact', 'flat', 'tilted'\]",
+        ),
+        (
+            lambda: samplers.refinement(3, generator()),
+            TypeError,
+            "energy: got int, expected a function of rows",
+        ),
+        (
+            lambda: samplers.refinement(energy, None),
+            TypeError,
+            "refinement: generator: got NoneType, expected a bound generator",
+        ),
+        (
+            lambda: samplers.refinement(energy, quiet()),
+            ValueError,
+            (
+                r"refinement: target 'exact': generator: got sigma 0\.0, expected noise: "
+                "x has no density"
+            ),
+        ),
+    ),
+    *cases(
+        "samplers.refine",
+        lambda: samplers.refine(energy, generator(), 4, n_steps=2, random_state=0),
+        (
+            lambda: samplers.refine(energy, generator(), 0),
+            ValueError,
+            "n_samples: got 0, expected a whole number of at least 1",
+        ),
+        (
+            lambda: samplers.refine(energy, generator(), 4, sampler="mala"),
+            TypeError,
+            r"sampler: got str, expected one such as samplers\.MALA\(\)",
+        ),
+        (
+            lambda: samplers.refine(energy, generator(), 4, n_steps=-1),
+            ValueError,
+            "n_steps: got -1, expected a whole number of at least 0",
+        ),
+        (
+            lambda: samplers.refine(networks.MLP((4,)).bind(3), generator(), 4, n_steps=1),
+            ShapeError,
+            r"x: shape \(4, 2\), expected \(N, 3,\)",
+        ),
+        (
+            lambda: samplers.refine(energy, generator(), 4, random_state="seed"),
+            TypeError,
+            "key: seed: got str, expected an int, a numpy Generator or None",
         ),
     ),
 ]

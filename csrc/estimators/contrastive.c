@@ -14,13 +14,21 @@ static ebm_ref noisy(ebm_training *t, double deviation)
     return ebm_add(t->g, t->x, ebm_scale(t->g, n, deviation));
 }
 
+/* Where the chains end; a sampler that rejects says how much its last step did not. */
 static ebm_ref walk(ebm_training *t, ebm_ref starts)
 {
     ebm_scope scope = ebm_training_scope(t, EBM_PART_ENERGY);
+    const ebm_energy *energy = &t->part[EBM_PART_ENERGY].energy;
+    int32_t rate = ebm_sampler_find_info(t->sampler, "acceptance");
+    int64_t n_steps = ebm_sampler_n_steps(t->sampler);
     ebm_ref key = ebm_fold_in_constant(t->g, t->key, FOLD_CHAIN);
-    ebm_ref end = ebm_sampler_chain(t->sampler, &t->part[EBM_PART_ENERGY].energy, &scope, t->g,
-                                    starts, key, EBM_NONE, ebm_sampler_n_steps(t->sampler));
-    return ebm_stop(t->g, end);
+    ebm_ref carry[EBM_SAMPLER_MAX], info[EBM_SAMPLER_MAX];
+    ebm_sampler_start(t->sampler, energy, &scope, t->g, starts, carry);
+    ebm_sampler_leg(t->sampler, energy, &scope, t->g, key, EBM_NONE, n_steps, carry,
+                    rate < 0 ? NULL : info);
+    if (rate >= 0 && n_steps > 0 && carry[0] != EBM_POISON)
+        ebm_training_metric(t, "acceptance", ebm_mean_all(t->g, info[rate]));
+    return ebm_stop(t->g, carry[0]);
 }
 
 static ebm_ref mean_square(ebm_graph *g, ebm_ref e)

@@ -20,11 +20,11 @@ static ebm_ref build_tempered(const void *context, const ebm_scope *scope, ebm_g
     return ebm_add(g, base, ebm_mul(g, beta, ebm_sub(g, target, base)));
 }
 
-/* The place of `word` among n; -1 if it is not there. */
-static int32_t find(const char *const *words, int32_t n, const char *word)
+/* The place of the step size among what lasts; -1 of a kind without. */
+static int32_t find_size(const ebm_sampler_kind *kind)
 {
-    for (int32_t k = 0; k < n; k++)
-        if (words[k] && strcmp(words[k], word) == 0) return k;
+    for (int32_t k = 1; k < kind->n_carry; k++)
+        if (strcmp(kind->carry[k], "step_size") == 0) return k;
     return -1;
 }
 
@@ -51,8 +51,7 @@ static ebm_ref walk_at(const turn *t, ebm_ref *carry, ebm_ref accepted)
     tempered context = {t->a, t->g, t->to};
     ebm_energy energy = {build_tempered, &context, true, "annealed", false};
     ebm_walk walk = {ebm_sampler_options(t->a->sampler), &energy, NULL};
-    int32_t at = find(t->kind->info, t->kind->n_info, "acceptance");
-    int32_t size = find(t->kind->carry, t->kind->n_carry, "step_size");
+    int32_t at = ebm_sampler_find_info(t->a->sampler, "acceptance"), size = find_size(t->kind);
     if (t->size != EBM_NONE && size > 0) {
         ebm_shape rows = ebm_ref_shape(t->g, carry[size]);
         carry[size] = ebm_broadcast_to(t->g, t->size, &rows);
@@ -93,7 +92,7 @@ ebm_annealed ebm_annealed_build(const ebm_annealing *a, ebm_graph *g, ebm_ref x,
         ebm_graph_failed(g, status);
         return out;
     }
-    int32_t n = kind->n_carry, size = find(kind->carry, n, "step_size");
+    int32_t n = kind->n_carry, size = find_size(kind);
     bool reports = sizes == EBM_NONE && size > 0;
     int64_t count = ebm_ref_shape(g, betas).dim[0] - 1;
     ebm_shape rows = EBM_DIMS(ebm_ref_shape(g, x).dim[0]);
@@ -121,7 +120,7 @@ ebm_annealed ebm_annealed_build(const ebm_annealing *a, ebm_graph *g, ebm_ref x,
     if (reports) mean = ebm_mean_all(body, carry[size]);
     ebm_repeat_close(body, next, &mean, reports ? 1 : 0, false, now, &sized);
     out = (ebm_annealed){now[0], now[n], now[n + 1], reports ? sized : EBM_NONE};
-    bool accepts = find(kind->info, kind->n_info, "acceptance") >= 0;
+    bool accepts = ebm_sampler_find_info(a->sampler, "acceptance") >= 0;
     double steps = (double)count * (double)a->n_steps;
     out.acceptance = accepts ? ebm_scale(g, now[n + 1], 1.0 / steps)
                              : ebm_full_like(g, now[n + 1], 1.0);

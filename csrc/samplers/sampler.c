@@ -68,6 +68,13 @@ int64_t ebm_sampler_n_steps(const ebm_sampler *sampler)
     return (int64_t)ebm_options_number(ebm_options_find(table, "n_steps"), sampler->options);
 }
 
+int32_t ebm_sampler_find_info(const ebm_sampler *sampler, const char *name)
+{
+    for (int32_t k = 0; k < sampler->kind->n_info; k++)
+        if (strcmp(sampler->kind->info[k], name) == 0) return k;
+    return -1;
+}
+
 /* ---- graph code -------------------------------------------------------------------------- */
 
 void ebm_sampler_init(const ebm_sampler *sampler, const ebm_energy *energy,

@@ -52,6 +52,8 @@ void ebm_sampler_free(ebm_sampler *sampler); /* NULL is fine */
 const ebm_sampler_kind *ebm_sampler_get_kind(const ebm_sampler *sampler);
 const void *ebm_sampler_options(const ebm_sampler *sampler);
 int64_t ebm_sampler_n_steps(const ebm_sampler *sampler);
+/* The place of a report among those of the kind; -1 if there is none of that name. */
+int32_t ebm_sampler_find_info(const ebm_sampler *sampler, const char *name);
 
 /* ---- graph code -------------------------------------------------------------------------- */
 

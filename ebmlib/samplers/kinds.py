@@ -120,7 +120,8 @@ class MALA(Sampler):
         Of ``adapt="paper"``; PresGAN and VERA.
     n_adapt : int, default 500
         Steps of adaptation, after which the step size stays; the 500 burn-in steps of VERA's
-        study of HMC.  Until then a chain is no exact sampler.
+        study of HMC.  Until then a chain is no exact sampler.  (Walks of a training loop all
+        begin at ``step_size`` again.)
 
     Examples
     --------
@@ -217,7 +218,8 @@ class HMC(Sampler):
         Of ``adapt="paper"``; PresGAN and VERA.
     n_adapt : int, default 500
         Steps of adaptation, after which the step size stays; the 500 burn-in steps of VERA's
-        study of HMC.  Until then a chain is no exact sampler.
+        study of HMC.  Until then a chain is no exact sampler.  (Walks of a training loop all
+        begin at ``step_size`` again.)
 
     Examples
     --------

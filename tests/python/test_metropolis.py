@@ -373,7 +373,18 @@ def test_training_may_walk_with_them(rng):
             networks.MLP((8,)), walk, max_steps=3, batch_size=16, buffer_size=64, random_state=0
         )
         assert np.isfinite(est.fit(x).energy(x)).all()
+        assert (est.history_["acceptance"] > 0.5).all()
         assert est.sample(5, random_state=0).shape == (5, 2)
+
+
+def test_steps_too_large_to_be_accepted_are_found(rng):
+    net = networks.Function(
+        lambda p, x: 0.5 * np.sum((x - p["mean"]) ** 2, axis=1), {"mean": np.ones(2)}
+    )
+    walk = samplers.MALA(30.0)
+    est = estimators.PCD(net, walk, max_steps=30, buffer_size=64, random_state=0)
+    report = est.fit(rng.normal(size=(64, 2))).diagnose()
+    assert "low_acceptance" in [finding.code for finding in report.findings]
 
 
 def test_defaults_are_those_of_the_core():

@@ -18,6 +18,7 @@ from ._files import Arrays, File, Savable, class_name, dtype_name, remove_leftov
 from ._loop import Event, Fit, Memory
 from ._params import Specification, from_plain, pack_specification, to_plain
 from ._rows import check_rows, mark_rows
+from .callbacks import check_callbacks
 from .entropy import Entropy
 from .errors import ShapeError, StateError
 from .networks import BoundGenerator, Network, bind_arrays
@@ -41,7 +42,11 @@ _FAMILIES: Mapping[str, type[Specification]] = {
     "entropy_optimizer": Optimizer,
 }
 _UNSAVED = ("checkpoint", "callbacks")  # parameters that files do not have
-_MEMORIES = {"rollback": 3, "early_stopping": 1}  # events, and how long their lists are
+_MEMORIES = {
+    "rollback": 3,
+    "early_stopping": 1,
+    "keep_best": 1,
+}  # events, and how long their lists are
 _MOMENTS = ("adam.m", "adam.v", "sgd.v")
 _COUNTS = ("step", "guard.step", "guard.term", "guard.param")
 _ENERGIES = ("params", "ema.params", "energy")
@@ -120,12 +125,16 @@ class Checkpoint(Event):
 
     def begin(self, fit: Fit) -> None:
         remove_leftovers(self._path)
-        self.act(fit)
+        self._write(fit)
 
     def next(self, step: int) -> int:
         return (step // self._every + 1) * self._every
 
     def act(self, fit: Fit) -> None:
+        if not fit.over:  # what ends a fit may still change arrays
+            self._write(fit)
+
+    def _write(self, fit: Fit) -> None:
         est = fit.estimator
         self._tried = fit.step
         try:
@@ -140,7 +149,7 @@ class Checkpoint(Event):
 
     def end(self, fit: Fit) -> None:
         if fit.step != self._tried:
-            self.act(fit)
+            self._write(fit)
 
 
 def _resume(est: EnergyEstimator, X: Any, X_val: Any) -> None:
@@ -160,8 +169,9 @@ def _resume(est: EnergyEstimator, X: Any, X_val: Any) -> None:
         _check_same(f"{who}: X_val", val, est._row, fit["held_out"])
     est._check_loop()
     trainer = est._get_trainer()
-    if trainer.steps < fit["last"]:
-        est._run(trainer, x, val, fit["last"] - trainer.steps, fit["first"])
+    if trainer.steps < fit["last"] or est._memories:
+        check_callbacks(type(est).__name__, est.callbacks, val is not None)
+        est._run(trainer, x, val, fit["last"] - trainer.steps, fit["first"], X_val)
 
 
 def _count(rows: Any) -> str:

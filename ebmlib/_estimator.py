@@ -18,7 +18,7 @@ from ._device import scope
 from ._loop import Event, Fit, Memory, Rollback, ShowProgress, Validation, lasting
 from ._params import Parameters
 from ._rows import check_names, check_rows, feature_names, in_parts, read_at_random
-from .callbacks import callback_events, check_callbacks
+from .callbacks import asked, callback_events, check_callbacks
 from .diagnosis import Report, diagnose
 from .entropy import Entropy
 from .errors import StateError, not_fitted
@@ -123,7 +123,9 @@ class EnergyEstimator(Parameters, Durable):
         y : ignored
         X_val : array like X, or None
             Held-out rows: their mean energy minus that of as many training rows goes to
-            ``history_["val_gap"]``, 20 times in the run.  Near zero: no overfitting.
+            ``history_["val_gap"]``, 20 times in the run.  Near zero: no overfitting.  Other
+            figures, model selection and early stopping: `callbacks.Validate`,
+            `callbacks.KeepBest`, `callbacks.EarlyStopping`.
 
         Returns
         -------
@@ -157,7 +159,7 @@ class EnergyEstimator(Parameters, Durable):
         trainer.set_rate("energy", self._schedule.rate)
         for name, (_, optimizer) in self._parts().items():
             trainer.set_rate(name, optimizer._schedule.rate)
-        self._run(trainer, x, val, n_steps)
+        self._run(trainer, x, val, n_steps, held_out=X_val)
         return self
 
     def _run(
@@ -167,11 +169,12 @@ class EnergyEstimator(Parameters, Durable):
         val: NDArray[Any] | None,
         n_steps: int,
         first: int | None = None,
+        held_out: Any = None,
     ) -> None:
         self._check_idle()
         trainer.clear()
         trainer.feed(x)
-        fit = Fit(self, trainer, x, val, n_steps, first)
+        fit = Fit(self, trainer, x, val, n_steps, first, held_out)
         _running.add(id(self))
         try:
             with read_at_random(x):
@@ -320,7 +323,7 @@ class EnergyEstimator(Parameters, Durable):
     def _events(self, fit: Fit) -> list[Event]:
         """What acts in a fit, in this order where several act at one step."""
         events: list[Event] = []
-        validation = None if fit.val is None else Validation(fit)
+        validation = None if fit.val is None else Validation(fit, *asked(self.callbacks))
         if validation is not None:
             events.append(validation)
         if self.on_divergence == "rollback":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Event", "Fit", "Memory", "Rollback", "ShowProgress", "Validation", "lasting"]
 
 _VOLATILE = ("batch", "metrics")  # above arrays that a step makes anew
+_COUNTING = ("key", "step", "rate", "backoff", "guard")  # what tells steps apart, or speeds
 _SNAPSHOTS = 4  # that are kept for rollbacks
 _SOUND, _LOST = 5, 50  # gaps of runs worth keeping, and of runs that nothing brings back
 _VALIDATIONS = 20  # in a fit
@@ -81,6 +82,9 @@ class Event:
         """What the event adds to ``history_``; asked at any time."""
         return {}
 
+    def finish(self, fit: Fit) -> None:
+        """The fit has come to its end, by itself or by a stop; arrays may be written."""
+
     def end(self, fit: Fit) -> None:
         """After the last step, or whatever else ended the fit; the estimator is fitted."""
 
@@ -94,6 +98,8 @@ class Fit:
     trainer : _core.Trainer
     x, val : arrays
         The rows, and the held-out ones or None.
+    held_out : array like
+        The held-out ones as they were given.
     first, last : int
         The step before the first one, and the one to end at; ``first`` is given where an
         interrupted fit goes on.
@@ -110,12 +116,15 @@ class Fit:
         val: NDArray[Any] | None,
         n_steps: int,
         first: int | None = None,
+        held_out: Any = None,
     ) -> None:
         self.estimator, self.trainer, self.x, self.val = estimator, trainer, x, val
+        self.held_out = val if held_out is None else held_out
         self.first = trainer.steps if first is None else first
         self.last = trainer.steps + n_steps
         self.events: Sequence[Event] = ()
         self.reason: str | None = None
+        self._finished = False
         self._rows, self._rows_from = trainer.n_rows, trainer.steps
         self._before = dict(estimator.history_)
         self._memories = {} if first is None else estimator._memories
@@ -125,6 +134,11 @@ class Fit:
     def step(self) -> int:
         """Good steps so far."""
         return self.trainer.steps
+
+    @property
+    def over(self) -> bool:
+        """Whether there is no further step."""
+        return self.reason is not None or self.step == self.last
 
     def stop(self, reason: str) -> None:
         """End the fit; the first reason counts."""
@@ -161,6 +175,11 @@ class Fit:
         for event in self.events:
             event.undone(self)
 
+    def put_back(self, snapshot: Mapping[str, NDArray[Any]]) -> None:
+        """What is learned and what goes with it, as in a snapshot; the steps still count."""
+        kept = {k: a for k, a in snapshot.items() if k.partition(".")[0] not in _COUNTING}
+        self.trainer.set(kept)
+
     def _forget(self) -> None:
         """Drop what ``history_`` had of steps that are undone now: the fit was resumed."""
         undone = self._rows_from - self.step
@@ -168,8 +187,9 @@ class Fit:
             self._before[name] = self._before[name][:-undone]
         if "val_step" in self._before:
             kept = self._before["val_step"] <= self.step
-            for name in ("val_step", "val_gap"):
-                self._before[name] = self._before[name][kept]
+            for name in self._before:
+                if name.startswith("val_"):
+                    self._before[name] = self._before[name][kept]
         self._rows, self._rows_from = self.trainer.n_rows, self.step
 
     def run(self, events: Sequence[Event]) -> None:
@@ -184,8 +204,11 @@ class Fit:
                 for event in events:
                     event.begin(self)
                     ends.callback(event.end, self)
-                while self.reason is None and self.step < self.last:
+                while not self.over:
                     self._advance()
+                for event in events:
+                    event.finish(self)
+                self._finished = True
             finally:
                 self.store()
 
@@ -206,12 +229,11 @@ class Fit:
 
     def store(self) -> None:
         """Give the estimator what the fit has come to."""
-        over = self.reason is not None or self.step == self.last
+        over = self.over
         self.estimator.history_ = self.history()
         self.estimator.stop_reason_ = self.reason
-        self.estimator._memories = (
-            {} if over else {name: event.memory() for name, event in self._named().items()}
-        )
+        going_on = {} if self._finished else self._named()
+        self.estimator._memories = {name: e.memory() for name, e in going_on.items()}
         self.estimator._fit = {
             "first": self.first,
             "last": self.step if over else self.last,
@@ -253,9 +275,13 @@ def lasting(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 
 def _extend(history: dict[str, NDArray[Any]], new: Mapping[str, NDArray[Any]]) -> None:
-    for name, values in new.items():
-        old = history.get(name)
-        history[name] = values if old is None else np.concatenate([old, values])
+    """Validations have a value of each metric for each step: NaN where it was not asked for."""
+    before, more = (len(rows.get("val_step", ())) for rows in (history, new))
+    for name in [*new, *(n for n in history if more and n.startswith("val_") and n not in new)]:
+        of = name.startswith("val_")
+        old = history.get(name, np.full(before if of else 0, np.nan))
+        values = new.get(name, np.full(more, np.nan))
+        history[name] = np.concatenate([old, values]) if len(old) else values
 
 
 class ShowProgress(Event):
@@ -275,13 +301,23 @@ class ShowProgress(Event):
 
 
 class Validation(Event):
-    """The held-out gap, 20 times in a fit: mean E of held-out rows minus that of others."""
+    """What a fit asks of held-out rows: `val_gap`, and metrics f(est, X_val) by their names.
 
-    def __init__(self, fit: Fit) -> None:
+    It is asked ``every`` so many steps and at the end, or 20 times in a fit.  The gap is the
+    mean E of held-out rows minus that of others.
+    """
+
+    def __init__(
+        self, fit: Fit, metrics: Mapping[str, Callable[..., Any]], every: int | None
+    ) -> None:
         n = fit.last - fit.first
         count = min(n, _VALIDATIONS)
         self._at = [fit.first + -(-n * k // count) for k in range(1, count + 1)]
-        self.found: list[tuple[int, float]] = []  # (step, gap)
+        if every is not None:
+            begin = fit.first // every * every + every
+            self._at = sorted({*range(begin, fit.last, every), *([fit.last] if n else [])})
+        self._metrics = dict(metrics)
+        self.found: list[tuple[int, dict[str, float]]] = []  # (step, values by name)
 
     def next(self, step: int) -> int | None:
         index = bisect_right(self._at, step)
@@ -291,15 +327,27 @@ class Validation(Event):
         assert fit.val is not None
         n = min(len(fit.x), len(fit.val), _VALIDATION_ROWS)
         energy = fit.estimator._store()
-        gap = float(energy(fit.val[:n]).mean() - energy(fit.x[:n]).mean())
-        self.found.append((fit.step, gap))
+        values = {"val_gap": float(energy(fit.val[:n]).mean() - energy(fit.x[:n]).mean())}
+        for name, metric in self._metrics.items():
+            values[f"val_{name}"] = _number(metric(fit.estimator, fit.held_out), name)
+        self.found.append((fit.step, values))
 
     def undone(self, fit: Fit) -> None:
-        self.found = [(step, gap) for step, gap in self.found if step <= fit.step]
+        self.found = [(step, values) for step, values in self.found if step <= fit.step]
 
     def history(self) -> dict[str, NDArray[Any]]:
-        steps, gaps = zip(*self.found, strict=True) if self.found else ((), ())
-        return {"val_step": np.array(steps, np.int64), "val_gap": np.array(gaps, np.float64)}
+        history = {"val_step": np.array([step for step, _ in self.found], np.int64)}
+        for name in ("gap", *self._metrics):
+            values = [values[f"val_{name}"] for _, values in self.found]
+            history[f"val_{name}"] = np.array(values, np.float64)
+        return history
+
+
+def _number(value: Any, name: str) -> float:
+    """A metric's value; it may be NaN."""
+    if np.ndim(value) == 0 and np.asarray(value).dtype.kind in "fiub":
+        return float(value)
+    raise TypeError(f"Validate: metric: {name}: got {value!r}, expected a number")
 
 
 class Rollback(Event):

@@ -7,7 +7,7 @@ at a few chains that it walks; it changes nothing and prints nothing.  The codes
 - warning: negative_gap, saturated_chains, stuck_chains, far_chains, low_acceptance,
   young_buffer, exploding_gradient (growing), vanishing_gradient, data_noise, overfitting,
   low_learning_rate, collapsed_energy;
-- info: rollbacks, high_acceptance, old_buffer, temperature.
+- info: rollbacks, kept_best, high_acceptance, old_buffer, temperature.
 
 >>> import numpy as np
 >>> from ebmlib import estimators, networks, samplers
@@ -213,6 +213,28 @@ def _rollbacks(facts: Facts) -> Iterator[Finding]:
             f"the learning rate came down to {rate:.3g}",
             {"rollbacks": len(steps), "step": int(steps[-1]), "rate": rate},
             "start with that learning_rate",
+        )
+
+
+def _best_step(facts: Facts) -> int | None:
+    """The step whose parameters `callbacks.KeepBest` has put back in the last fit."""
+    steps, fit = facts.history.get("best_step", np.empty(0, np.int64)), facts.est._fit
+    if not len(steps) or fit is None or steps[-1] <= fit["first"]:
+        return None
+    return int(steps[-1])
+
+
+def _kept_best(facts: Facts) -> Iterator[Finding]:
+    step = _best_step(facts)
+    if step is not None and step < facts.est.n_steps_:
+        value = float(facts.history["best_value"][-1])
+        yield Finding(
+            "kept_best",
+            "info",
+            f"what was learned is that of step {step} of {facts.est.n_steps_}, whose "
+            f"validation was the best with {value:.4g}",
+            {"step": step, "value": value, "steps": facts.est.n_steps_},
+            "fewer steps would do, or a learning_rate that falls",
         )
 
 
@@ -459,7 +481,9 @@ def _noise(facts: Facts) -> Iterator[Finding]:
 
 
 def _overfitting(facts: Facts) -> Iterator[Finding]:
-    gaps = facts.history.get("val_gap", np.empty(0))
+    gaps, best = facts.history.get("val_gap", np.empty(0)), _best_step(facts)
+    if best is not None:
+        gaps = gaps[facts.history["val_step"] <= best]
     if not len(gaps) or facts.energies is None:
         return
     gap, spread = float(np.mean(gaps[-3:])), float(facts.energies.std())
@@ -525,6 +549,7 @@ def _collapsed(facts: Facts) -> Iterator[Finding]:
 _CHECKS = (
     _diverged,
     _rollbacks,
+    _kept_best,
     _gap,
     _chains,
     _acceptance,

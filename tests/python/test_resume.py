@@ -144,6 +144,34 @@ def test_every_checkpoint_leads_to_the_same_bits(every_checkpoint, path):
         same_arrays(file, path)
 
 
+def distance(est, x):
+    return -abs(est.n_steps_ - 13)
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_selected_model_is_that_of_every_checkpoint(stops, every_checkpoint, path):
+    called = [
+        callbacks.Validate({"distance": distance}, every=3),
+        callbacks.KeepBest("val_distance", mode="max"),
+        callbacks.EarlyStopping(4, metric="val_distance", mode="max", restore_best=False),
+    ]
+    called = called if stops else called[:2]
+    kept = every_checkpoint(small(callbacks=called), X_val=HELD_OUT)
+    assert len(kept) == (5 if stops else 6)
+    end = load_file(path)
+    assert end["history.best_step"].tolist() == [12]
+    assert int(end["step"]) == (24 if stops else 30)
+    for file in kept:
+        est = ebm.load(file)
+        if est.n_steps_ not in (0, int(end["step"])):
+            with pytest.raises(ValueError, match="callbacks, on_divergence: got nothing"):
+                est.resume(ROWS, X_val=HELD_OUT)
+        est = ebm.load(file).set_params(callbacks=called)
+        est.resume(ROWS, X_val=HELD_OUT)
+        est.set_params(callbacks=None).save(file)
+        same_arrays(file, path)
+
+
 @pytest.mark.filterwarnings("ignore::ebmlib.errors.DivergenceWarning")
 def test_rollbacks_go_on_too(every_checkpoint, path):
     """Also to snapshots of steps before the checkpoint."""

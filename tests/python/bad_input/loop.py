@@ -64,6 +64,16 @@ class Meddler(callbacks.Callback):
         self.meddle(est)
 
 
+def one(est, x):
+    return 1.0
+
+
+def asked(*more, metric=None, every=1):
+    """The energies after a fit with a metric of held-out rows."""
+    ask = callbacks.Validate({"one": one} if metric is None else metric, every)
+    return pcd(callbacks=[ask, *more]).fit(X, X_val=X).energy(X)
+
+
 CASES = [
     *cases(
         "callbacks.Callback",
@@ -168,6 +178,108 @@ CASES = [
                 r"EarlyStopping\.__init__\(\) got an unexpected keyword "
                 "argument 'best'"
             ),
+        ),
+    ),
+    *cases(
+        "callbacks.EarlyStopping",
+        lambda: refit(),
+        (
+            lambda: asked(callbacks.EarlyStopping(metric="loss")),
+            ValueError,
+            r"EarlyStopping: metric: got 'loss', expected one of \['val_gap', 'val_one'\]",
+        ),
+        (
+            lambda: asked(callbacks.EarlyStopping(metric="val_one", mode="best")),
+            ValueError,
+            r"EarlyStopping: mode: got 'best', expected one of \['min', 'max'\]",
+        ),
+    ),
+    *cases(
+        "callbacks.Validate",
+        lambda: asked(),
+        (
+            lambda: refit(callbacks=[callbacks.Validate()]),
+            ValueError,
+            r"Validate: X_val: got None, expected held-out rows: fit\(X, X_val=\)",
+        ),
+        (
+            lambda: asked(metric=one),
+            TypeError,
+            r"Validate: metric: got <function one at .*>, expected \{name: f\(est, X_val\)\}",
+        ),
+        (
+            lambda: asked(metric={"one": 1}),
+            TypeError,
+            r"Validate: metric: got 'one': 1, expected a name and f\(est, X_val\)",
+        ),
+        (
+            lambda: asked(metric={1: one}),
+            TypeError,
+            "Validate: metric: got 1: <function one at .*>, expected a name and .*",
+        ),
+        (
+            lambda: asked(metric={"gap": one}),
+            ValueError,
+            "Validate: metric: got the name 'gap', expected another",
+        ),
+        (
+            lambda: asked(metric={"": one}),
+            ValueError,
+            "Validate: metric: got the name '', expected another",
+        ),
+        (
+            lambda: asked(metric={"one": lambda est, x: "much"}),
+            TypeError,
+            "Validate: metric: one: got 'much', expected a number",
+        ),
+        (
+            lambda: asked(metric={"one": lambda est: 1.0}),
+            TypeError,
+            r".*<lambda>\(\) takes 1 positional argument but 2 were given",
+        ),
+        (
+            lambda: asked(every=0),
+            ValueError,
+            "Validate: every: got 0, expected a whole number of at least 1",
+        ),
+        (
+            lambda: asked(every="often"),
+            TypeError,
+            "Validate: every: got 'often', expected a whole number of at least 1",
+        ),
+        (
+            lambda: asked(callbacks.Validate()),
+            ValueError,
+            "PCD: callbacks: got two Validate, expected one at most",
+        ),
+    ),
+    *cases(
+        "callbacks.KeepBest",
+        lambda: asked(callbacks.KeepBest("val_one", mode="max")),
+        (
+            lambda: refit(callbacks=[callbacks.KeepBest()]),
+            ValueError,
+            r"KeepBest: X_val: got None, expected held-out rows: fit\(X, X_val=\)",
+        ),
+        (
+            lambda: asked(callbacks.KeepBest("one")),
+            ValueError,
+            r"KeepBest: metric: got 'one', expected one of \['val_gap', 'val_one'\]",
+        ),
+        (
+            lambda: asked(callbacks.KeepBest(None)),
+            ValueError,
+            r"KeepBest: metric: got None, expected one of \['val_gap', 'val_one'\]",
+        ),
+        (
+            lambda: asked(callbacks.KeepBest(mode="most")),
+            ValueError,
+            r"KeepBest: mode: got 'most', expected one of \['min', 'max'\]",
+        ),
+        (
+            lambda: asked(callbacks.KeepBest(), callbacks.KeepBest()),
+            ValueError,
+            "PCD: callbacks: got two KeepBest, expected one at most",
         ),
     ),
     *cases(

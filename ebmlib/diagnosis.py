@@ -3,7 +3,8 @@
 ``est.diagnose()`` looks at the history of a fitted estimator, at its arrays and gradients, and
 at a few chains that it walks; it changes nothing and prints nothing.  The codes of findings:
 
-- error: diverged, lost_chains, exploding_gap, exploding_gradient (not finite), coupled_rows;
+- error: diverged, lost_chains, exploding_gap, exploding_gradient (not finite), coupled_rows,
+  no_curvature;
 - warning: negative_gap, saturated_chains, stuck_chains, far_chains, low_acceptance,
   young_buffer, exploding_gradient (growing), vanishing_gradient, data_noise, overfitting,
   low_learning_rate, collapsed_energy;
@@ -439,6 +440,20 @@ def _vanishing(facts: Facts, names: list[str]) -> Iterator[Finding]:
         )
 
 
+def _straight(facts: Facts) -> Iterator[Finding]:
+    """Score matching of an energy without second derivatives has no data term."""
+    trace = _tail(facts.history.get("trace", np.ones(1)))
+    if not trace.any():
+        yield Finding(
+            "no_curvature",
+            "error",
+            f"tr ds/dx is zero in the last {len(trace)} steps: the energy is straight between "
+            "its edges, and only |s|^2 is left to learn from",
+            {"trace": 0.0, "steps": len(trace)},
+            "an activation that bends, such as softplus or swish, or kind='denoising'",
+        )
+
+
 def _coupled(facts: Facts) -> Iterator[Finding]:
     """A row's energy must not depend on the other rows."""
     if facts.energies is None or facts.half is None:
@@ -555,6 +570,7 @@ _CHECKS = (
     _acceptance,
     _buffer,
     _gradients,
+    _straight,
     _coupled,
     _temperature,
     _noise,

@@ -60,7 +60,7 @@ def history(est, **columns):
 # ---- nothing ----
 
 
-@pytest.mark.parametrize("cls", [estimators.CD, estimators.PCD])
+@pytest.mark.parametrize("cls", [estimators.CD, estimators.PCD, estimators.ScoreMatching])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_healthy_run_has_no_findings(cls, dtype, rows, capsys):
     est = make(cls, dtype=dtype).fit(rows, X_val=rows[:200])
@@ -289,6 +289,16 @@ def test_a_network_that_is_dead(rows):
     write(est, **{"l0.b": np.full(8, -1e3)})
     est.partial_fit(rows, n_steps=5)
     assert "collapsed_energy" in est.diagnose().codes
+
+
+@pytest.mark.parametrize("kind", ["sliced", "curvature", "exact"])
+def test_an_energy_without_curvature(kind, rows):
+    straight = networks.MLP((8,), activation="leaky_relu")
+    est = make(estimators.ScoreMatching, network=straight, kind=kind).fit(rows)
+    assert est.diagnose().codes[0] == "no_curvature"
+    for network, name in ((straight, "denoising"), (networks.MLP((8,)), kind)):
+        est = make(estimators.ScoreMatching, network=network, kind=name, sigma=0.5).fit(rows)
+        assert not est.diagnose(), est.diagnose()
 
 
 def test_other_rows_can_be_given(healthy, rows):

@@ -458,8 +458,14 @@ def _other_parts(
     if not spec["parts"]:
         return {}
     with file.checking("fitted.row"):
-        names = ("network", "estimator", "update", "entropy", "parts")
-        found = _core.part_arrays(*(spec[name] for name in names), row)
+        found = _core.part_arrays(
+            spec["network"],
+            spec["estimator"],
+            spec["update"],
+            spec["entropy"],
+            spec["parts"],
+            row,
+        )
     return {prefix: arrays for prefix, arrays in found.items() if prefix != "params"}
 
 

@@ -128,7 +128,6 @@ class Bound:
     def get(self) -> dict[str, NDArray[Any]]: ...
     def set(self, arrays: dict[str, Any], /) -> None: ...
 
-@final
 def annealed(
     sampler: _Kind,
     base: Bound | Callable[..., Any],

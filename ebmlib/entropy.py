@@ -49,9 +49,8 @@ class Entropy(Specification):
 class Estimate(Entropy):
     """What estimates of the score share."""
 
-    def start(self, generator: BoundGenerator) -> dict[str, NDArray[Any]]:
-        """The parameters that it trains, or keeps, beside the generator, as they begin."""
-        raise NotImplementedError
+    # start(generator): the parameters that it trains, or keeps, beside it, as they begin.
+    start: Callable[[BoundGenerator], dict[str, NDArray[Any]]]
 
     def score(
         self,

@@ -187,7 +187,7 @@ ebm_status ebm_trainer_prefix(const ebm_trainer *trainer, const char *name,
     const ebm_part *part = find_part(trainer, name);
     if (!part) return EBM_VALUE;
     bool averaged = part->update.options.ema > 0.0;
-    snprintf(text, EBM_NAME_SIZE, "%s%s", averaged ? "ema." : "", part->prefix);
+    snprintf(text, EBM_NAME_SIZE, "%s%.100s", averaged ? "ema." : "", part->prefix);
     return EBM_OK;
 }
 

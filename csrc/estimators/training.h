@@ -39,7 +39,7 @@ typedef struct ebm_training_options {
     X(S, REAL, weight_decay,  0.0,  0,            DBL_MAX,   "", "added to the gradient, times the parameter") \
     X(S, REAL, clip_norm,     NAN,  EBM_POSITIVE, DBL_MAX,   "", "bound of the gradient's norm")     \
     X(S, REAL, ema,           0.0,  0,            0.9999999, "", "memory of the averaged parameters; 0: none") \
-    X(S, INT,  every,         1,    1,            1 << 30,   "", "steps from one update to the next")
+    X(S, INT,  every,         1,    1,            1 << 20,   "", "steps from one update to the next")
 /* clang-format on */
 typedef struct ebm_update_options {
     EBM_UPDATE_OPTIONS(EBM_OPTION_FIELD, )

@@ -64,12 +64,28 @@ static int find_own(PyObject *self, question *q, PyObject *dict)
         PyObject *node = PyDict_GetItemString(dict, q->own.at[k].name);
         q->own_refs[k] = node ? ebm__py_ref(state, node, q->graph) : EBM_POISON;
         if (!node)
-            PyErr_Format(PyExc_ValueError, "%s: got no %s", q->kind->options.owner,
+            PyErr_Format(PyExc_ValueError, "%s: own: got no %s", q->kind->options.owner,
                          q->own.at[k].name);
         if (q->own_refs[k] == EBM_POISON) return -1;
     }
     q->query.own = (ebm_scope){.params = &q->own, .owner = q->graph->graph, .refs = q->own_refs};
     return 0;
+}
+
+/* x must be rows of the generator, as many as z0 has: what z0 is wrong in, it says itself. */
+static int check_rows(PyObject *self, const question *q)
+{
+    const ebm_graph *g = q->graph->graph;
+    ebm_shape expected, got = ebm_ref_shape(g, q->query.x), z0 = ebm_ref_shape(g, q->query.z0);
+    ebm_status status = ebm_rows_shape(&expected, z0.rank ? z0.dim[0] : 0,
+                                       &q->query.generator->row);
+    char had[128], wanted[128];
+    if (status == EBM_OK && !ebm_shape_equal(&got, &expected))
+        status = ebm_fail(EBM_SHAPE, "entropy: x: got %s, expected %s",
+                          ebm_shape_text(&got, had, sizeof had),
+                          ebm_shape_text(&expected, wanted, sizeof wanted));
+    if (status != EBM_OK) ebm__py_raise(self, status);
+    return status == EBM_OK ? 0 : -1;
 }
 
 /* (entropy (kind, options), generator, x, z0, key, {name: node} of its part) */
@@ -95,7 +111,7 @@ static int find_question(PyObject *self, PyObject *args, question *q)
                           "has no score",
                           name, q->query.generator->name);
     if (status == EBM_OK && !q->kind->score)
-        status = ebm_fail(EBM_VALUE, "%s: it is a bound, which has no score", name);
+        status = ebm_fail(EBM_VALUE, "%s: score: got a bound, which has none", name);
     if (status != EBM_OK) {
         ebm__py_raise(self, status);
         return -1;
@@ -109,7 +125,7 @@ static int find_question(PyObject *self, PyObject *args, question *q)
     q->query.x = ebm_stop(q->graph->graph, ebm__py_ref(state, x, q->graph));
     q->query.z0 = ebm_stop(q->graph->graph, ebm__py_ref(state, z0, q->graph));
     q->query.key = ebm__py_ref(state, key, q->graph);
-    return PyErr_Occurred() ? -1 : 0;
+    return PyErr_Occurred() ? -1 : check_rows(self, q);
 }
 
 /* entropy_score(...): (score (N, row), report (N,) or None). */
@@ -140,7 +156,8 @@ static PyObject *entropy_loss(PyObject *module, PyObject *args)
         if (q.kind->loss)
             result = ebm__py_node_new(q.graph, q.kind->loss(&q.query, q.graph->graph), false);
         else
-            PyErr_Format(PyExc_ValueError, "%s: it has nothing to fit", q.kind->options.owner);
+            PyErr_Format(PyExc_ValueError, "%s: loss: it has nothing to fit",
+                         q.kind->options.owner);
     }
     question_fini(&q);
     return result;

@@ -14,7 +14,7 @@ from .._estimator import EnergyEstimator
 from ..entropy import Entropy
 from ..networks import MLP, NICE, BoundGenerator, MLPGenerator, Network
 from ..optimizers import Adam, Optimizer
-from ..samplers import Sampler
+from ..samplers import Sampler, refine
 from ..schedules import Schedule
 
 __all__ = ["MEG", "VERA"]
@@ -98,7 +98,7 @@ class VERA(EnergyEstimator):
     >>> from ebmlib import estimators, networks
     >>> x = np.random.default_rng(0).normal(size=(200, 2))
     >>> generator = networks.MLPGenerator(2, (16,))
-    >>> est = estimators.VERA(networks.MLP((16,)), generator, max_steps=10, random_state=0).fit(x)
+    >>> est = estimators.VERA(networks.MLP((16,)), generator, max_steps=10).fit(x)
     >>> est.sample(5).shape, est.history_["ess"].shape
     ((5, 2), (10,))
     """

@@ -209,7 +209,7 @@ def test_three_steps_are_those_of_jax(how, rng):
     made = est._lasting()
     for part, arrays in zip(PARTS, (reference.p, reference.g), strict=True):
         for name, array in arrays.items():
-            # Biases before batch norm, and the last of a critic, have none but rounding as gradient.
+            # Rounding is all the gradient of biases before batch norm, and of a critic's last.
             np.testing.assert_allclose(made[f"{part}.{name}"], array, 1e-9, 1e-8, err_msg=name)
     for name, array in reference.q.items():
         np.testing.assert_allclose(made[f"parts.{how._part}.{name}"], array, 1e-9, 1e-8)

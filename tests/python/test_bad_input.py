@@ -33,6 +33,7 @@ from tests.python.bad_input import (
     random,
     samplers,
     transforms,
+    variational,
     walks,
 )
 
@@ -55,6 +56,7 @@ TABLES = (
     random,
     samplers,
     transforms,
+    variational,
     walks,
 )
 CASES = [case for table in TABLES for case in table.CASES]

@@ -292,7 +292,8 @@ class KeepBest(Parameters, Callback):
     Needs ``fit(X, X_val=...)``.  Parameters, averages, moments of the optimiser and kept chains
     are put back; ``n_steps_`` and ``history_`` stay whole, and training that goes on takes new
     batches and draws.  ``history_["best_step"]`` and ``["best_value"]`` have a row for each
-    fit.  A fit that was interrupted is left as it is, and goes on with what it knows.
+    fit.  A fit that was interrupted is left as it is, and goes on with what it knows.  The best
+    may be of a step that a rollback has undone since.
 
     Parameters
     ----------

@@ -76,6 +76,8 @@ def test_the_core_s_tractable_networks(rows):
     assert nice.score(rows) > truth.mean() - 0.02
     for est in (one, pca, nice):
         assert est.log_z_ == est.energy_.log_z_ == 0.0
+    assert estimators.CD(networks.NICE(2, 1, 4), max_steps=2).fit(rows).log_z_ == 0.0
+    assert not hasattr(estimators.CD(max_steps=2).fit(rows), "log_z_")
 
 
 def test_the_gradient_is_that_of_the_mean_energy(rows):

@@ -256,6 +256,35 @@ def test_curvature_has_no_variance_where_each_unit_bends_alone():
             assert got["trace"].std() > 0
 
 
+def test_the_variance_of_curvature_is_that_of_its_header():
+    rng = np.random.default_rng(4)
+    w, b, c = rng.normal(size=(3, 6)), rng.normal(size=6), rng.normal(size=6)
+
+    def units(p, x):
+        return np.sum(layers.param(p, "one", (), init=1.0) * c * F.softplus(x @ w + b), axis=1)
+
+    steps, x = 8000, rng.normal(size=(1, 3))
+    est = estimators.ScoreMatching(
+        networks.Function(units),
+        kind="curvature",
+        optimizer="sgd",
+        betas=(0, 0),
+        learning_rate=1e-300,
+        max_steps=steps,
+        dtype="float64",
+        random_state=5,
+    )
+    got = est.fit(x).history_["trace"]
+    s = 1 / (1 + np.exp(-(x[0] @ w + b)))
+    m, h = c * s * (1 - s), w.T @ w
+    pairs = np.maximum(np.outer(m, m), 0) * h**2
+    want = 2 * (pairs.sum() - np.trace(pairs))
+    # Five standard errors of a variance: a false alarm with probability 6e-7.
+    error = np.std((got - got.mean()) ** 2) / np.sqrt(steps)
+    assert abs(got.var() - want) < 5 * error
+    assert abs(got.mean() + m @ np.diag(h)) < 5 * got.std() / np.sqrt(steps)
+
+
 def test_signs_have_less_variance_than_normal_directions():
     spread = [
         frozen(ENERGIES["mlp"], "sliced_vr", 500, projection=law)["loss"].std()

@@ -7,6 +7,7 @@
 #include "estimators/trainer.h"
 #include "networks/bound.h"
 #include "networks/mlp.h"
+#include "networks/mlp_generator.h"
 #include "plan/profile.h"
 #include "samplers/langevin.h"
 
@@ -334,6 +335,35 @@ static void make_matcher(objects *o)
     make_trainer_of(o, &ebm__estimator_score_matching, &options);
 }
 
+/* An energy, a generator and the posterior of its entropy. */
+static void make_vera(objects *o)
+{
+    make_parts(o);
+    ebm_network *generator = NULL;
+    ebm_mlp_generator_options small;
+    ebm_options_init(&ebm_network_find("mlp_generator")->options, &small);
+    small.hidden = (ebm_ints){1, {3}};
+    CHECK_OK(ebm_network_new(&generator, ebm_network_find("mlp_generator"), &small));
+    ebm_update update = {.optimizer = ebm_optimizer_find("adam")};
+    ebm_options_init(&ebm_update_table, &update.options);
+    update.options.ema = 0.5;
+    ebm_trainer_spec spec = {.network = o->network,
+                             .estimator = ebm_estimator_find("vera"),
+                             .update = update,
+                             .entropy = {ebm_entropy_find("importance"), NULL},
+                             .part = {{"generator", generator, update},
+                                      {"posterior", NULL, update}},
+                             .n_parts = 2,
+                             .row = EBM_DIMS(WIDTH),
+                             .dtype = EBM_F32,
+                             .device = ebm_device_cpu(),
+                             .key = {1, 2}};
+    ebm_options_init(&ebm_training_table, &spec.training);
+    spec.training.batch_size = 4;
+    CHECK_OK(ebm_trainer_new(&o->trainer, &spec));
+    ebm_network_free(generator);
+}
+
 /* Three steps, in as many calls as it takes. */
 static ebm_status train(objects *o, double *result)
 {
@@ -349,4 +379,5 @@ TEST(nomem_trainers_work_afterwards)
 {
     fail_each(make_trainer, train);
     fail_each(make_matcher, train);
+    fail_each(make_vera, train);
 }

@@ -220,7 +220,7 @@ def entropy_score(
     key: Node,
     own: dict[str, Node],
     /,
-) -> tuple[TracedArray, TracedArray | None]: ...
+) -> tuple[TracedArray, TracedArray, dict[str, TracedArray]]: ...
 def entropy_loss(
     entropy: _Kind,
     generator: Bound,

@@ -106,6 +106,22 @@ typedef struct ebm_hmc_entropy_options {
     EBM_HMC_ENTROPY_OPTIONS(EBM_OPTION_FIELD, )
 } ebm_hmc_entropy_options;
 
+/* The posterior's mean of g by Gauss-Newton steps from z0, with conjugate gradients whose
+ * preconditioner is learned from step to step (statistics "fisher", "count"), and a pool of draws
+ * of the prior that takes over where the posterior is no Gaussian: entropy_gauss_newton.c.  Our
+ * own.  What the numbers were chosen by: experiments/vera/RESULTS.md. */
+/* clang-format off */
+#define EBM_GAUSS_NEWTON_OPTIONS(X, S)                                                              \
+    X(S, INT,    n_steps,    2,    1,            64,        "", "Gauss-Newton steps")               \
+    X(S, INT,    n_cg,       2,    1,            1 << 10,   "", "conjugate gradients of a step")    \
+    X(S, INT,    pool,       8,    0,            1 << 20,   "", "draws of the prior for each x")    \
+    X(S, REAL,   decay,      0.99, EBM_POSITIVE, 0.9999999, "", "memory of the preconditioner")     \
+    X(S, CHOICE, statistics, 0,    0,            0,         EBM_ROW_STATISTICS_WORDS, "of batch norm, for all passes")
+/* clang-format on */
+typedef struct ebm_gauss_newton_options {
+    EBM_GAUSS_NEWTON_OPTIONS(EBM_OPTION_FIELD, )
+} ebm_gauss_newton_options;
+
 /* The mutual information of x and z by a critic T(x, z), climbed in the place of H(q) = I(x, z) +
  * H(x|z): pairs (x_i, z_i) against (x_i, z_{i+1}).
  *     jensen_shannon:    mean -softplus(-T) - mean softplus(T')     (Deep InfoMax; MEG)

@@ -14,9 +14,9 @@ typedef struct question {
     const ebm_entropy_kind *kind;
     void *options;
     const ebm_bound *bound;
-    ebm_py_graph *graph; /* borrowed */
-    ebm_params own;      /* of the kind's part */
-    ebm_ref *refs, *own_refs;
+    ebm_py_graph *graph;             /* borrowed */
+    ebm_params own;                  /* of the kind's part */
+    ebm_ref *refs, *own_refs, *seen; /* seen: of what the part keeps */
     ebm_entropy_query query;
 } question;
 
@@ -26,6 +26,7 @@ static void question_fini(question *q)
     ebm__free(q->options);
     ebm__free(q->refs);
     ebm__free(q->own_refs);
+    ebm__free(q->seen);
 }
 
 /* The arrays of the bound generator, captured. */
@@ -54,7 +55,8 @@ static int find_own(PyObject *self, question *q, PyObject *dict)
     ebm_status status = q->kind->list(q->options, q->query.generator, &q->own);
     if (status == EBM_OK) {
         q->own_refs = ebm__alloc((size_t)q->own.n, sizeof *q->own_refs);
-        if (!q->own_refs) status = EBM_NOMEM;
+        q->seen = ebm__alloc((size_t)q->own.n, sizeof *q->seen);
+        if (!q->own_refs || !q->seen) status = EBM_NOMEM;
     }
     if (status != EBM_OK) {
         ebm__py_raise(self, status);
@@ -62,13 +64,17 @@ static int find_own(PyObject *self, question *q, PyObject *dict)
     }
     for (int64_t k = 0; k < q->own.n; k++) {
         PyObject *node = PyDict_GetItemString(dict, q->own.at[k].name);
+        q->seen[k] = EBM_NONE;
         q->own_refs[k] = node ? ebm__py_ref(state, node, q->graph) : EBM_POISON;
         if (!node)
             PyErr_Format(PyExc_ValueError, "%s: own: got no %s", q->kind->options.owner,
                          q->own.at[k].name);
         if (q->own_refs[k] == EBM_POISON) return -1;
     }
-    q->query.own = (ebm_scope){.params = &q->own, .owner = q->graph->graph, .refs = q->own_refs};
+    q->query.own = (ebm_scope){.params = &q->own,
+                               .owner = q->graph->graph,
+                               .refs = q->own_refs,
+                               .seen = q->seen};
     return 0;
 }
 
@@ -128,22 +134,35 @@ static int find_question(PyObject *self, PyObject *args, question *q)
     return PyErr_Occurred() ? -1 : check_rows(self, q);
 }
 
-/* entropy_score(...): (score (N, row), report (N,) or None). */
+/* {name: node} of the part after this estimate: what it keeps has moved on. */
+static PyObject *own_after(const question *q)
+{
+    PyObject *dict = PyDict_New();
+    for (int64_t k = 0; dict && k < q->own.n; k++) {
+        ebm_ref ref = q->seen[k] == EBM_NONE ? q->own_refs[k] : q->seen[k];
+        PyObject *node = ebm__py_node_new(q->graph, ref, false);
+        if (!node || PyDict_SetItemString(dict, q->own.at[k].name, node) < 0) Py_CLEAR(dict);
+        Py_XDECREF(node);
+    }
+    return dict;
+}
+
+/* entropy_score(...): (score (N, row), report (N,), {name: node} of the part afterwards). */
 static PyObject *entropy_score(PyObject *module, PyObject *args)
 {
     question q = {0};
-    PyObject *result = NULL;
+    PyObject *score = NULL, *info = NULL, *own = NULL, *result = NULL;
     if (find_question(module, args, &q) == 0) {
-        ebm_ref info = EBM_NONE, score = q.kind->score(&q.query, q.graph->graph, &info);
-        PyObject *first = ebm__py_node_new(q.graph, score, false);
-        PyObject *second = !first             ? NULL
-                           : info == EBM_NONE ? Py_NewRef(Py_None)
-                                              : ebm__py_node_new(q.graph, info, false);
-        if (second) result = Py_BuildValue("OO", first, second);
-        Py_XDECREF(first);
-        Py_XDECREF(second);
+        ebm_ref report = EBM_NONE, ref = q.kind->score(&q.query, q.graph->graph, &report);
+        score = ebm__py_node_new(q.graph, ref, false);
+        if (score) info = ebm__py_node_new(q.graph, report, false);
+        if (info) own = own_after(&q);
+        if (own) result = Py_BuildValue("OOO", score, info, own);
     }
     question_fini(&q);
+    Py_XDECREF(score);
+    Py_XDECREF(info);
+    Py_XDECREF(own);
     return result;
 }
 
@@ -166,7 +185,7 @@ static PyObject *entropy_loss(PyObject *module, PyObject *args)
 static PyMethodDef functions[] = {
     {"entropy_score", entropy_score, METH_VARARGS,
      "entropy_score($module, entropy, generator, x, z0, key, own, /)\n--\n\n"
-     "(score, its report or None) at traced rows x that came of traced latents z0."},
+     "(score, report, own) at traced rows x that came of traced latents z0."},
     {"entropy_loss", entropy_loss, METH_VARARGS,
      "entropy_loss($module, entropy, generator, x, z0, key, own, /)\n--\n\n"
      "What the parameters `own` of an entropy estimate go down."},

@@ -22,7 +22,13 @@ __all__ = ["MEG", "VERA"]
 Self = TypeVar("Self", bound="VERA")
 
 _WORDS: dict[str, type[Entropy]] = {
-    cls._kind: cls for cls in (entropies.HMC, entropies.Importance, entropies.MutualInformation)
+    cls._kind: cls
+    for cls in (
+        entropies.GaussNewton,
+        entropies.HMC,
+        entropies.Importance,
+        entropies.MutualInformation,
+    )
 }
 
 
@@ -48,7 +54,7 @@ class VERA(EnergyEstimator):
         None: `networks.MLPGenerator`.
     entropy : str, object of `ebmlib.entropy` or None
         How the entropy's gradient is estimated: "importance" (VERA's), "hmc",
-        "mutual_information" (MEG's), or an object with options.  None: no entropy (VERA with
+        "gauss_newton" (our own), "mutual_information" (MEG's), or an object with options.  None: no entropy (VERA with
         lambda 0).
     entropy_weight : float, default 1.0
         lambda: where the paper's search begins; 1e-4 on large images.

@@ -19,7 +19,13 @@ jax = pytest.importorskip("jax")
 jnp = jax.numpy
 
 N, D, LATENT, HIDDEN = 12, 3, 2, 5
-SITES = {"z0": 0x76657A30, "eps": 0x76657065, "fit": 0x65746100, "draws": 0x696D706F}
+SITES = {
+    "z0": 0x76657A30,
+    "eps": 0x76657065,
+    "fit": 0x65746100,
+    "draws": 0x696D706F,
+    "pool": 0x706F6F6C,
+}
 PARTS = "params", "parts.generator"
 FIT, SCORE = 2, 3  # what is folded into the step's key
 
@@ -79,6 +85,46 @@ def importance(q, p, x, z0, n, statistics):
     return score, (1 / jnp.square(w).sum(0)).mean()
 
 
+def gauss_newton(how, q, p, x, z0, pool, statistics):
+    """(score, trust, what is kept), row by row and with matrices."""
+    g = lambda z: generator(p, z[None], statistics)[0][0]  # noqa: E731
+    jac, s2 = jax.vmap(jax.jacobian(g)), jnp.exp(2 * p["log_sigma"])
+    values = jax.vmap(g)
+    y0, eye = values(z0), jnp.eye(LATENT)
+    slope = jnp.einsum("bij,bi->bj", jac(z0), x - y0)
+    fisher = how.decay * q["fisher"] + (1 - how.decay) * slope.T @ slope / (N * s2)
+    count = q["count"] + 1
+    mean = jnp.linalg.inv(fisher / ((1 - how.decay**count) * s2) + eye)
+    z, first = z0, None
+    for _ in range(how.n_steps):
+        y, j = values(z), jac(z)
+        r = jnp.einsum("bij,bi->bj", j, x - y) / s2 - z
+        precision = jnp.einsum("bij,bik->bjk", j, j) / s2 + eye
+        d, towards = jnp.zeros_like(z), r @ mean
+        rq = (r * towards).sum(1)
+        for _ in range(how.n_cg):
+            bent = jnp.einsum("bij,bj->bi", precision, towards)
+            length = (rq / (towards * bent).sum(1))[:, None]
+            d, r = d + length * towards, r - length * bent
+            q_next = r @ mean
+            rq, old = (r * q_next).sum(1), rq
+            towards = q_next + (rq / old)[:, None] * towards
+        z, linear = z + d, y + jnp.einsum("bij,bj->bi", j, d)
+        first = (z, linear) if first is None else first
+    log_q = lambda z, y: log_joint(p, x, y, z)  # noqa: E731
+    before = log_q(z0, y0)
+    gained, promised = log_q(first[0], values(first[0])) - before, log_q(*first) - before
+    trust = jnp.clip(gained / promised, 0, 1)
+    local = y0 + trust[:, None] * (linear - y0)
+    score = []
+    for i in range(N):
+        others = jnp.concatenate([y0[:i], y0[i + 1 :], values(pool)])
+        log_w = -jnp.square(jnp.concatenate([y0[i : i + 1], others]) - x[i]).sum(1) / (2 * s2)
+        w = jax.nn.softmax(log_w)
+        score.append((w @ jnp.concatenate([local[i : i + 1], others]) - x[i]) / s2)
+    return jnp.stack(score), trust.mean(), {"fisher": fisher, "count": count}
+
+
 def information(q, x, z, bound):
     joint, apart = (energy(q, jnp.concatenate([x, z], 1)) for z in (z, jnp.roll(z, -1, 0)))
     if bound == "jensen_shannon":
@@ -130,6 +176,10 @@ class Reference:
             self.descend("q", posterior_loss, g, x_g, z0, n, draws, t=number + 1)
             n = normal(fold[1], "draws", ent.draws * N, LATENT).reshape(-1, N, LATENT)
             score, found["ess"] = importance(self.q, g, x_g, z0, n, draws)
+        elif kind == "gauss_newton":
+            pool = normal(fold[1], "pool", ent.pool * N, LATENT)
+            draws = chosen(ent.statistics, g, seen)
+            score, found["trust"], self.q = gauss_newton(ent, self.q, g, x_g, z0, pool, draws)
         elif kind:
             loss = lambda q: -information(q, x_g, z0, ent.bound)  # noqa: E731
             self.descend("q", loss, t=number + 1)
@@ -143,7 +193,7 @@ class Reference:
         def generator_loss(g):
             made = sample(g)
             loss = energy(self.p, made).mean()
-            if kind == "importance":
+            if kind in ("importance", "gauss_newton"):
                 loss += est.entropy_weight * (score * made).sum(1).mean()
             elif kind:
                 bound = information(self.q, made, z0, ent.bound) + D * g["log_sigma"]
@@ -177,6 +227,8 @@ class Reference:
         entropy.Importance(draws=4, eta=0.3),
         entropy.Importance(draws=4, eta=0.3, statistics="batch"),
         entropy.Importance(draws=1, eta=0.3, statistics="running"),
+        entropy.GaussNewton(n_cg=1, pool=2),
+        entropy.GaussNewton(n_steps=3, n_cg=1, pool=0, decay=0.5, statistics="running"),
         entropy.MutualInformation(critic=networks.MLP((5,), "leaky_relu")),
         entropy.MutualInformation("donsker_varadhan", networks.MLP((5,), "leaky_relu")),
         None,

@@ -13,6 +13,7 @@ import ebmlib as ebm
 from ebmlib import datasets, entropy, estimators, networks, optimizers, samplers, schedules
 
 HOW = {
+    "gauss_newton": entropy.GaussNewton(pool=2),
     "importance": entropy.Importance(draws=3),
     "hmc": entropy.HMC(draws=1, burn_in=1, n_leapfrog=2),
     "mutual_information": entropy.MutualInformation(critic=networks.MLP((8,), "leaky_relu")),
@@ -58,7 +59,11 @@ def same(one, other):
 
 @pytest.mark.parametrize(
     ("how", "within"),
-    [(entropy.HMC(burn_in=15, step_size=0.3), 0.04), (entropy.Importance(draws=500), 0.06)],
+    [
+        (entropy.GaussNewton(), 0.04),
+        (entropy.HMC(burn_in=15, step_size=0.3), 0.04),
+        (entropy.Importance(draws=500), 0.06),
+    ],
     ids=str,
 )
 def test_it_learns_a_gaussian(how, within):
@@ -220,6 +225,7 @@ def test_history_tells_what_matters(rows):
         "importance": {"ess", "score_norm", "entropy_loss", "posterior_grad_norm"}
         | {"posterior_learning_rate"},
         "hmc": {"acceptance", "score_norm"},
+        "gauss_newton": {"trust", "score_norm"},
         "mutual_information": {"entropy_loss", "critic_grad_norm", "critic_learning_rate"},
         "none": set(),
     }

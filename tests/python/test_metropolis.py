@@ -259,7 +259,7 @@ ADAPTING = [
 
 @pytest.fixture(scope="module")
 def net():
-    return networks.MLP((16, 16)).bind(3, random_state=0)
+    return networks.MLP((16, 80)).bind(3, random_state=0)
 
 
 @pytest.mark.parametrize("walk", ADAPTING, ids=repr)

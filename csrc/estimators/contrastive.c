@@ -22,13 +22,12 @@ static ebm_ref walk(ebm_training *t, ebm_ref starts)
     int32_t rate = ebm_sampler_find_info(t->sampler, "acceptance");
     int64_t n_steps = ebm_sampler_n_steps(t->sampler);
     ebm_ref key = ebm_fold_in_constant(t->g, t->key, FOLD_CHAIN);
-    ebm_ref carry[EBM_SAMPLER_MAX], info[EBM_SAMPLER_MAX];
-    ebm_sampler_start(t->sampler, energy, &scope, t->g, starts, carry);
-    ebm_sampler_leg(t->sampler, energy, &scope, t->g, key, EBM_NONE, n_steps, carry,
-                    rate < 0 ? NULL : info);
-    if (rate >= 0 && n_steps > 0 && carry[0] != EBM_POISON)
+    ebm_ref info[EBM_SAMPLER_MAX];
+    ebm_ref end = ebm_sampler_chain(t->sampler, energy, &scope, t->g, starts, key, EBM_NONE,
+                                    n_steps, rate < 0 ? NULL : info);
+    if (rate >= 0 && n_steps > 0)
         ebm_training_metric(t, "acceptance", ebm_mean_all(t->g, info[rate]));
-    return ebm_stop(t->g, carry[0]);
+    return ebm_stop(t->g, end);
 }
 
 static ebm_ref mean_square(ebm_graph *g, ebm_ref e)

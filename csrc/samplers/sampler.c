@@ -118,6 +118,7 @@ void ebm_sampler_leg(const ebm_sampler *sampler, const ebm_energy *energy,
     ebm_ref i, now[2 * EBM_SAMPLER_MAX], in[2 * EBM_SAMPLER_MAX], out[2 * EBM_SAMPLER_MAX];
     int32_t n_carry = sampler->kind->n_carry + sampler->kind->n_derived;
     int32_t n_info = info ? sampler->kind->n_info : 0;
+    for (int32_t k = 0; k < n_info; k++) info[k] = EBM_POISON;
     if (n == 0 || carry[0] == EBM_POISON) return;
     memcpy(now, carry, (size_t)n_carry * sizeof *now);
     if (info) start_info(sampler, g, carry[0], now + n_carry);
@@ -134,10 +135,10 @@ void ebm_sampler_leg(const ebm_sampler *sampler, const ebm_energy *energy,
 
 ebm_ref ebm_sampler_chain(const ebm_sampler *sampler, const ebm_energy *energy,
                           const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref key,
-                          ebm_ref first, int64_t n)
+                          ebm_ref first, int64_t n, ebm_ref *info)
 {
     ebm_ref carry[EBM_SAMPLER_MAX];
     ebm_sampler_start(sampler, energy, scope, g, x, carry);
-    ebm_sampler_leg(sampler, energy, scope, g, key, first, n, carry, NULL);
+    ebm_sampler_leg(sampler, energy, scope, g, key, first, n, carry, info);
     return carry[0];
 }

@@ -57,10 +57,11 @@ int32_t ebm_sampler_find_info(const ebm_sampler *sampler, const char *name);
 
 /* ---- graph code -------------------------------------------------------------------------- */
 
-/* Steps first .. first + n - 1 (first: i32 scalar, or EBM_NONE for 0) from x: one `repeat`. */
+/* Steps first .. first + n - 1 (first: i32 scalar, or EBM_NONE for 0) from x: one `repeat`.
+ * `info`: NULL, or n_info refs, as below. */
 ebm_ref ebm_sampler_chain(const ebm_sampler *sampler, const ebm_energy *energy,
                           const ebm_scope *scope, ebm_graph *g, ebm_ref x, ebm_ref key,
-                          ebm_ref first, int64_t n);
+                          ebm_ref first, int64_t n, ebm_ref *info);
 
 /* The same in parts.  `carry`, n_carry + n_derived refs: x and what else goes from step to step.
  * `info`, NULL or n_info refs: what the last of n >= 1 steps reports, each (N,).  start is init

@@ -454,7 +454,7 @@ TEST(chain_is_differentiable)
     ebm_shape shape = EBM_DIMS(2, 3), two = EBM_DIMS(2);
     ebm_ref x = ebm_graph_input(g, "x", EBM_F64, &shape);
     ebm_ref key = ebm_graph_input(g, "key", EBM_I32, &two);
-    ebm_ref end = ebm_sampler_chain(sampler, &energy, NULL, g, x, key, EBM_NONE, K);
+    ebm_ref end = ebm_sampler_chain(sampler, &energy, NULL, g, x, key, EBM_NONE, K, NULL);
     ebm_ref grad = ebm_grad(g, ebm_sum_all(g, end), x);
     ebm_plan_options options = {ebm_device_cpu(), true, NULL};
     CHECK_OK(ebm_plan_new(&plan, g, &grad, 1, &options));

@@ -16,6 +16,16 @@ static ebm_adaptation adaptation(const ebm_hmc_options *o)
     return (ebm_adaptation){o->adapt, o->step_size, target, o->rate, o->n_adapt};
 }
 
+static ebm_bounds bounds(const ebm_hmc_options *o)
+{
+    return (ebm_bounds){o->clip_low, o->clip_high};
+}
+
+static ebm_status check(const void *options)
+{
+    return ebm__bounds_check("hmc", bounds(options));
+}
+
 static void init(const ebm_walk *walk, ebm_graph *g, ebm_ref x, ebm_ref *carry)
 {
     ebm_adaptation a = adaptation(walk->options);
@@ -76,7 +86,8 @@ static void step(const ebm_walk *walk, ebm_graph *g, ebm_ref key, const ebm_ref 
     ebm_ref lost = ebm_sub(g, kinetic(g, at[P], noise), kinetic(g, p, noise));
     ebm_ref error = ebm_add(g, ebm_sub(g, at[ENERGY], e), lost);
     ebm_proposal proposal = {at[X], at[ENERGY], at[GRADIENT]};
-    ebm__metropolis(g, key, &proposal, ebm_neg(g, error), carry, carry_next, &info[1], &info[2]);
+    ebm__metropolis(g, key, &proposal, ebm_neg(g, error), bounds(o), carry, carry_next,
+                    &info[1], &info[2]);
     ebm__adapt_step(&a, g, info[1], carry, carry_next);
     info[0] = e;
     info[3] = size;
@@ -92,6 +103,7 @@ const ebm_sampler_kind ebm__sampler_hmc = {
     .n_info = 5,
     .carry = EBM_WALK_NAMES,
     .info = {"energy", "acceptance", "accepted", "step_size", "energy_error"},
+    .check = check,
     .init = init,
     .derive = ebm__walk_derive,
     .step = step,

@@ -22,6 +22,7 @@
     X(S, INT,  n_leapfrog, 5,    1,            1 << 20,   "", "leapfrogs of a step")               \
     X(S, REAL, mass,       1.0,  EBM_POSITIVE, DBL_MAX,   "", "of a coordinate")                   \
     X(S, REAL, noise,      NAN,  EBM_POSITIVE, DBL_MAX,   "", "momentum's deviation; none: sqrt(mass)") \
+    EBM_BOUNDS_OPTIONS(X, S)                                                                        \
     EBM_ADAPT_OPTIONS(X, S)
 /* clang-format on */
 

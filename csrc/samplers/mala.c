@@ -14,6 +14,16 @@ static ebm_adaptation adaptation(const ebm_mala_options *o)
     return (ebm_adaptation){o->adapt, o->step_size, target, o->rate, o->n_adapt};
 }
 
+static ebm_bounds bounds(const ebm_mala_options *o)
+{
+    return (ebm_bounds){o->clip_low, o->clip_high};
+}
+
+static ebm_status check(const void *options)
+{
+    return ebm__bounds_check("mala", bounds(options));
+}
+
 static void init(const ebm_walk *walk, ebm_graph *g, ebm_ref x, ebm_ref *carry)
 {
     ebm_adaptation a = adaptation(walk->options);
@@ -45,7 +55,8 @@ static void step(const ebm_walk *walk, ebm_graph *g, ebm_ref key, const ebm_ref 
                         ebm_add(g, grad, proposal.gradient));
     ebm_ref q = ebm_sum_rows(g, ebm_mul(g, d, ebm_sub(g, n, ebm_scale(g, d, 0.5))));
     ebm_ref log_ratio = ebm_add(g, ebm_sub(g, carry[EBM_WALK_ENERGY], e), q);
-    ebm__metropolis(g, key, &proposal, log_ratio, carry, carry_next, &info[1], &info[2]);
+    ebm__metropolis(g, key, &proposal, log_ratio, bounds(o), carry, carry_next, &info[1],
+                    &info[2]);
     ebm__adapt_step(&a, g, info[1], carry, carry_next);
     info[0] = carry[EBM_WALK_ENERGY];
     info[3] = size;
@@ -60,6 +71,7 @@ const ebm_sampler_kind ebm__sampler_mala = {
     .n_info = 4,
     .carry = EBM_WALK_NAMES,
     .info = {"energy", "acceptance", "accepted", "step_size"},
+    .check = check,
     .init = init,
     .derive = ebm__walk_derive,
     .step = step,

@@ -20,6 +20,7 @@
     X(S, INT,  n_steps,   60,   0,            INT32_MAX, "", "steps of a chain")                    \
     X(S, REAL, step_size, 0.01, EBM_POSITIVE, DBL_MAX,   "", "factor of the gradient")              \
     X(S, REAL, noise,     NAN,  EBM_POSITIVE, DBL_MAX,   "", "deviation; none: sqrt(2 step_size)")  \
+    EBM_BOUNDS_OPTIONS(X, S)                                                                        \
     EBM_ADAPT_OPTIONS(X, S)
 /* clang-format on */
 

@@ -82,9 +82,26 @@ ebm_ref ebm__spread(ebm_graph *g, ebm_ref rows, ebm_ref x)
     return ebm_broadcast_axes(g, rows, &shape, axes);
 }
 
+ebm_status ebm__bounds_check(const char *owner, ebm_bounds bounds)
+{
+    if (bounds.low < bounds.high) return EBM_OK;
+    return ebm_fail(EBM_VALUE, "%s: clip: got (%g, %g), expected low < high", owner, bounds.low,
+                    bounds.high);
+}
+
+/* Which rows lie within the bounds: `rows` and that. */
+static ebm_ref within(ebm_graph *g, ebm_ref rows, ebm_ref x, ebm_bounds bounds)
+{
+    if (x == EBM_POISON || (isinf(bounds.low) && isinf(bounds.high))) return rows;
+    ebm_ref inside = ebm_logical_and(g, ebm_less_equal(g, ebm_full_like(g, x, bounds.low), x),
+                                     ebm_less_equal(g, x, ebm_full_like(g, x, bounds.high)));
+    int64_t behind = (1 << ebm_ref_shape(g, x).rank) - 2;
+    return ebm_logical_and(g, rows, behind ? ebm_all(g, inside, behind, false) : inside);
+}
+
 void ebm__metropolis(ebm_graph *g, ebm_ref key, const ebm_proposal *proposal, ebm_ref log_ratio,
-                     const ebm_ref *carry, ebm_ref *carry_next, ebm_ref *acceptance,
-                     ebm_ref *accepted)
+                     ebm_bounds bounds, const ebm_ref *carry, ebm_ref *carry_next,
+                     ebm_ref *acceptance, ebm_ref *accepted)
 {
     ebm_ref x = carry[0];
     ebm_shape rows = EBM_DIMS(ebm_ref_shape(g, x).dim[0]);
@@ -92,6 +109,7 @@ void ebm__metropolis(ebm_graph *g, ebm_ref key, const ebm_proposal *proposal, eb
     ebm_ref zero = full_rows(g, x, dtype, 0.0);
     ebm_ref good = ebm_logical_and(g, ebm_isfinite(g, proposal->energy),
                                    ebm_isfinite(g, log_ratio));
+    good = within(g, good, proposal->x, bounds);
     ebm_ref p = ebm_exp(g, ebm_minimum(g, log_ratio, zero));
     *acceptance = ebm_select(g, good, p, zero);
     ebm_ref u = ebm_uniform(g, key, PURPOSE_METROPOLIS, dtype, &rows);

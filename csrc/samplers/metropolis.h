@@ -23,6 +23,19 @@ enum { EBM_ADAPT_NONE, EBM_ADAPT_DUAL_AVERAGING, EBM_ADAPT_PAPER };
     X(S, INT,    n_adapt, 500,  0, INT32_MAX, "",    "steps of adaptation")
 /* clang-format on */
 
+/* A proposal outside is rejected: the law is that of exp(-E) within the bounds. */
+/* clang-format off */
+#define EBM_BOUNDS_OPTIONS(X, S)                                                                    \
+    X(S, REAL, clip_low,  -INFINITY, -INFINITY, DBL_MAX,  "", "lower bound of x")                   \
+    X(S, REAL, clip_high, INFINITY,  -DBL_MAX,  INFINITY, "", "upper bound of x")
+/* clang-format on */
+
+typedef struct ebm_bounds {
+    double low, high;
+} ebm_bounds;
+
+ebm_status ebm__bounds_check(const char *owner, ebm_bounds bounds); /* VALUE unless low < high */
+
 typedef struct ebm_adaptation {
     int64_t how;
     double step_size; /* the first */
@@ -58,11 +71,12 @@ typedef struct ebm_proposal {
     ebm_ref x, energy, gradient;
 } ebm_proposal;
 
-/* Accepts with probability min(1, exp(log_ratio)); 0 where that or the energy is not finite.
+/* Accepts with probability min(1, exp(log_ratio)); 0 where that or the energy is not finite, and
+ * outside of the bounds.
  * Writes x, energy, gradient of carry_next; `acceptance`: the probability, `accepted`: 0 or 1,
  * both (N,). */
 void ebm__metropolis(ebm_graph *g, ebm_ref key, const ebm_proposal *proposal, ebm_ref log_ratio,
-                     const ebm_ref *carry, ebm_ref *carry_next, ebm_ref *acceptance,
-                     ebm_ref *accepted);
+                     ebm_bounds bounds, const ebm_ref *carry, ebm_ref *carry_next,
+                     ebm_ref *acceptance, ebm_ref *accepted);
 
 #endif

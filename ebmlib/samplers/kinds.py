@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .._checks import real
 from .sampler import Sampler
 
@@ -56,15 +54,6 @@ class Langevin(Sampler):
         self.clip = clip
         self.clip_grad = clip_grad
 
-    def _spec(self) -> tuple[str, dict[str, Any]]:
-        options = self.get_params(deep=False)
-        clip = options.pop("clip")
-        if clip is not None:
-            if np.shape(clip) != (2,):
-                raise ValueError(f"langevin: clip: got {clip!r}, expected (low, high) or None")
-            options["clip_low"], options["clip_high"] = clip
-        return self._kind, options
-
     @classmethod
     def tied(
         cls,
@@ -109,6 +98,8 @@ class MALA(Sampler):
     noise : float or None, default None
         None: sqrt(2 step_size).  As the step is adapted, noise^2 / step_size stays.
     n_steps : int, default 60
+    clip : (float, float) or None
+        Proposals outside are rejected: the law is that of exp(-E) within.
     adapt : {"none", "dual_averaging", "paper"}, default "none"
         How the step size of each chain follows its acceptance a: dual averaging (Hoffman and
         Gelman 2014, section 3.2; gamma 0.05, t0 10, kappa 0.75; at last the average), or
@@ -142,6 +133,7 @@ class MALA(Sampler):
         step_size: float = 0.01,
         noise: float | None = None,
         n_steps: int = 60,
+        clip: tuple[float, float] | None = None,
         adapt: str = "none",
         target: float | None = None,
         rate: float = 0.02,
@@ -150,6 +142,7 @@ class MALA(Sampler):
         self.step_size = step_size
         self.noise = noise
         self.n_steps = n_steps
+        self.clip = clip
         self.adapt = adapt
         self.target = target
         self.rate = rate
@@ -207,6 +200,8 @@ class HMC(Sampler):
     n_steps : int, default 60
     noise : float or None, default None
         Deviation of the momentum; None: sqrt(mass).
+    clip : (float, float) or None
+        As in `MALA`.
     adapt : {"none", "dual_averaging", "paper"}, default "none"
         How the step size of each chain follows its acceptance a: dual averaging (Hoffman and
         Gelman 2014, section 3.2; gamma 0.05, t0 10, kappa 0.75; at last the average), or
@@ -242,6 +237,7 @@ class HMC(Sampler):
         mass: float = 1.0,
         n_steps: int = 60,
         noise: float | None = None,
+        clip: tuple[float, float] | None = None,
         adapt: str = "none",
         target: float | None = None,
         rate: float = 0.02,
@@ -252,6 +248,7 @@ class HMC(Sampler):
         self.mass = mass
         self.n_steps = n_steps
         self.noise = noise
+        self.clip = clip
         self.adapt = adapt
         self.target = target
         self.rate = rate

@@ -47,6 +47,17 @@ class Sampler(Specification):
 
         return from_json(text, (Langevin, MALA, HMC))
 
+    def _spec(self) -> tuple[str, dict[str, Any]]:
+        options = self.get_params(deep=False)
+        clip = options.pop("clip")
+        if clip is not None:
+            if np.shape(clip) != (2,):
+                raise ValueError(
+                    f"{self._kind}: clip: got {clip!r}, expected (low, high) or None"
+                )
+            options["clip_low"], options["clip_high"] = clip
+        return self._kind, options
+
     def sample(
         self,
         energy: Any,

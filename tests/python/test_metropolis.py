@@ -353,6 +353,35 @@ def test_what_is_not_finite_is_not_entered(walk, outside):
     assert largest_error(gaussian, x) < ERRORS
 
 
+@pytest.mark.parametrize("walk", [WALKS[1], WALKS[4]], ids=repr)
+def test_bounds_cut_the_law_off(walk):
+    bounded = type(walk)(**{**walk.get_params(), "clip": (-0.7, 0.9)})
+
+    def draws(n, seed):
+        x = exact(mixture, n, seed)
+        return x[((x > -0.7) & (x < 0.9)).all(axis=1)]
+
+    start = draws(12 * N, 1)[:N]
+    x = bounded.sample(mixture, start, random_state=2)
+    assert (abs(x - 0.1) <= 0.8).all()
+    assert (x != start).mean() > 0.2
+    fresh = features(mixture, draws(400 * N, 3))
+    f = features(mixture, x)
+    errors = np.sqrt(f.var(0) / len(f) + fresh.var(0) / len(fresh))
+    assert np.all(abs(f.mean(0) - fresh.mean(0)) < ERRORS * errors)
+    # From outside chains come in, and stay.
+    end = bounded.sample(mixture, np.full((200, 2), 1.0), 100, random_state=2)
+    assert (abs(end - 0.1) <= 0.8).all()
+
+
+def test_the_law_is_right_after_adaptation():
+    for kind in (samplers.MALA, samplers.HMC):
+        walk = kind(step_size=0.1, adapt="dual_averaging", n_adapt=100)
+        state, _ = walk.run(mixture, walk.init(exact(mixture, N, 1), 2), 100, thin=100)
+        state, _ = walk.run(mixture, state, 80, thin=80)
+        assert largest_error(mixture, state.x) < ERRORS
+
+
 @pytest.mark.parametrize("walk", [WALKS[0], WALKS[3]], ids=repr)
 def test_a_start_that_is_not_finite_says_which(walk):
     x0 = np.ones((70, 3))
@@ -390,7 +419,10 @@ def test_steps_too_large_to_be_accepted_are_found(rng):
 def test_defaults_are_those_of_the_core():
     for walk in (samplers.MALA(), samplers.HMC()):
         table = _core.options("sampler", walk._kind)
-        assert {name: value for name, (value, _) in table.items()} == walk.get_params()
+        own = walk.get_params()
+        assert own.pop("clip") is None
+        assert (table.pop("clip_low")[0], table.pop("clip_high")[0]) == (-np.inf, np.inf)
+        assert {name: value for name, (value, _) in table.items()} == own
 
 
 def test_tied_langevin_has_temperature_one():

@@ -82,6 +82,16 @@ def adapting(kind, name):
             f"{name}: noise: got 0, expected a number above 0 or nothing",
         ),
         (
+            lambda: kind(clip=(1, 0)).sample(energy, X0),
+            ValueError,
+            rf"{name}: clip: got \(1, 0\), expected low < high",
+        ),
+        (
+            lambda: kind(clip=3).sample(energy, X0),
+            ValueError,
+            rf"{name}: clip: got 3, expected \(low, high\) or None",
+        ),
+        (
             lambda: kind(step_size=0).sample(energy, X0),
             ValueError,
             f"{name}: step_size: got 0, expected a number above 0",

@@ -370,7 +370,8 @@ def test_bounds_cut_the_law_off(walk):
     errors = np.sqrt(f.var(0) / len(f) + fresh.var(0) / len(fresh))
     assert np.all(abs(f.mean(0) - fresh.mean(0)) < ERRORS * errors)
     # From outside chains come in, and stay.
-    end = bounded.sample(mixture, np.full((200, 2), 1.0), 100, random_state=2)
+    bounded = type(walk)(step_size=0.1, clip=(-0.7, 0.9))
+    end = bounded.sample(mixture, np.full((200, 2), 1.0), 300, random_state=2)
     assert (abs(end - 0.1) <= 0.8).all()
 
 

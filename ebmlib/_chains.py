@@ -92,18 +92,21 @@ class Target:
 
     def __init__(self, energy: Any, x0: Any, args: Sequence[Any]) -> None:
         self.energy, dtype = as_energy(energy, args)
-        self.packing = Packing(x0) if _is_several(x0) else None
         network = getattr(energy, "energy_", energy)
-        self.device = network.device if isinstance(network, BoundNetwork) else None
+        is_network = isinstance(network, BoundNetwork)
+        self.device = network.device if is_network else None
+        # A network's rows are one array: a tuple of them is what NumPy makes of it.
+        several = isinstance(x0, dict) if is_network else _is_several(x0)
+        self.packing = Packing(x0) if several else None
         if self.packing is not None:
-            if isinstance(network, BoundNetwork):
-                raise TypeError(f"x0: got a {type(x0).__name__}, expected an array (N, ...)")
+            if is_network:
+                raise TypeError("x0: got a dict, expected an array (N, ...)")
             self.energy = functools.partial(_call_unpacked, self.energy, self.packing)
             functools.update_wrapper(self.energy, energy, updated=())
             x0 = self.packing.pack()
         else:
             x0 = as_numbers(x0, "x0")
-        if isinstance(network, BoundNetwork) and (not x0.ndim or x0.shape[1:] != network.shape):
+        if is_network and (not x0.ndim or x0.shape[1:] != network.shape):
             raise ShapeError(f"x0: shape {x0.shape}, expected (N, {str(network.shape)[1:]}")
         if dtype is None:
             narrow = x0.dtype in (np.float16, np.float32)

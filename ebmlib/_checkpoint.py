@@ -424,14 +424,13 @@ def _expected_state(
 ) -> Shapes:
     """The arrays of the trainer."""
     real = dtype_name(dtype)
-    expected: Shapes = {"key": ("I32", (2,)), "rate": (real, ()), "backoff": (real, ())}
-    expected.update(dict.fromkeys(_COUNTS, ("I32", ())))
+    expected: Shapes = {"key": ("I32", (2,))}
     trained = {name: (shape, True) for name, shape in shapes.items()}
     for prefix, arrays in ({"params": trained} | _other_parts(est, file, row)).items():
-        if prefix != "params":
-            expected[f"rate.{prefix.removeprefix('parts.')}"] = (real, ())
         names = {f"{prefix}.{name}": (real, shape) for name, (shape, _) in arrays.items()}
         expected.update(names)
+        if prefix != "params":
+            expected[f"rate.{prefix.removeprefix('parts.')}"] = (real, ())
         if file.names(f"ema.{prefix}"):
             expected.update({f"ema.{name}": of for name, of in names.items()})
         for moment in _MOMENTS:  # all trained parameters have them, or none
@@ -440,6 +439,8 @@ def _expected_state(
                 expected.update(
                     {f"{moment}.{prefix}.{name}": (real, arrays[name][0]) for name in kept}
                 )
+    expected.update(dict.fromkeys(_COUNTS, ("I32", ())))
+    expected.update({"rate": (real, ()), "backoff": (real, ())})
     own = est._own_arrays
     n = next((file.shapes[name][1][:1] for name in own if name in file.shapes), None)
     if n is not None:

@@ -238,15 +238,16 @@ class GaussNewton(Estimate):
 
     score = (w F + (1 - w) m - x) / sigma^2
 
-    F is the mean of g under the posterior's linearisation, by ``n_steps`` Gauss-Newton steps from
-    z0 of ``n_cg`` conjugate gradients each.  They are few because they are preconditioned by the
-    mean of J'J, J = dg/dz, learned from the slopes that are computed anyway.  Where g is linear
-    this is exact.  F is believed as far as the first step gained what it promised: its *trust*.
+    F is the mean of g under the posterior's linearisation, by ``n_steps`` Gauss-Newton steps
+    from z0 of ``n_cg`` conjugate gradients each.  They are few because they are preconditioned
+    by the mean of J'J, J = dg/dz, learned from the slopes that are computed anyway.  Where g is
+    linear this is exact.  F is believed as far as the first step gained what it promised: its
+    *trust*.
 
-    m is the mean of g(z_j) over the z0 of all other rows and ``pool`` draws of the prior for each
-    row, weighted by the likelihood of x; w is the share of z0's own weight.  With an exact draw
-    of the posterior among the candidates, as z0 is one, such a mean has no bias (Andrieu, Lee and
-    Vihola 2018).  In few dimensions the pool takes over, in many its weights vanish.
+    m is the mean of g(z_j) over the z0 of all other rows and ``pool`` draws of the prior for
+    each row, weighted by the likelihood of x; w is the share of z0's own weight.  With an exact
+    draw of the posterior among the candidates, as z0 is one, such a mean has no bias (Andrieu,
+    Lee and Vihola 2018).  In few dimensions the pool takes over, in many its weights vanish.
 
     Parameters
     ----------

@@ -249,12 +249,13 @@ def bad_arrays():
 def test_what_is_no_array_of_numbers_is_refused(kind, fitted):
     given, message = bad_arrays()[kind]
     before = fitted.energy(ROWS)
-    for call in (
-        fitted.energy_,
-        lambda x: samplers.Langevin(n_steps=1).sample(energy, x),
-        lambda x: samplers.Langevin(n_steps=1).init(x),
-        lambda x: fitted.energy_.set_parameters({"l0.w": x}),
-    ):
+    calls = [fitted.energy_, lambda x: fitted.energy_.set_parameters({"l0.w": x})]
+    if kind != "dict":  # chains over several arrays
+        calls += [
+            lambda x: samplers.Langevin(n_steps=1).sample(energy, x),
+            lambda x: samplers.Langevin(n_steps=1).init(x),
+        ]
+    for call in calls:
         with pytest.raises(TypeError, match=message):
             call(given)
     # Estimators follow scikit-learn, which has ValueError for text and complex numbers.

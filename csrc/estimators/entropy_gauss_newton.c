@@ -72,12 +72,12 @@ static ebm_ref ratio(const problem *p, ebm_ref a, ebm_ref b)
 
 /* ---- the preconditioner ------------------------------------------------------------------ */
 
-static ebm_ref identity(const problem *p)
+/* Whether i = j, (rows, columns). */
+static ebm_ref diagonal(const problem *p, int64_t rows, int64_t columns)
 {
-    ebm_graph *g = p->g;
-    ebm_shape square = EBM_DIMS(p->latent, p->latent);
-    ebm_ref row = ebm_iota(g, EBM_I32, &square, 0), column = ebm_iota(g, EBM_I32, &square, 1);
-    return ebm_cast(g, ebm_equal(g, row, column), ebm_ref_dtype(g, p->x));
+    ebm_shape down = EBM_DIMS(rows, 1), across = EBM_DIMS(1, columns);
+    return ebm_equal(p->g, ebm_iota(p->g, EBM_I32, &down, 0),
+                     ebm_iota(p->g, EBM_I32, &across, 1));
 }
 
 static ebm_ref kept(const problem *p, const char *name, const ebm_shape *shape)
@@ -100,7 +100,7 @@ static void precondition(problem *p, ebm_ref slope)
     ebm_scope_saw(&p->q->own, "fisher", a);
     ebm_scope_saw(&p->q->own, "count", t);
     ebm_ref weight = ebm_neg(g, ebm_expm1(g, ebm_scale(g, t, log(decay)))); /* 1 - decay^t */
-    ebm_ref eye = identity(p);
+    ebm_ref eye = ebm_cast(g, diagonal(p, p->latent, p->latent), ebm_ref_dtype(g, p->x));
     ebm_ref m = ebm_add(g, ebm_mul(g, a, ebm_div(g, p->precision, weight)), eye);
     ebm_ref l = ebm_cholesky(g, m);
     p->inverse = ebm_solve_triangular(g, l, ebm_solve_triangular(g, l, eye, true, false), true,
@@ -202,9 +202,8 @@ static ebm_ref pooled(const problem *p, ebm_ref y0, ebm_ref mean)
     }
     ebm_ref log_w = log_likelihoods(p, y);
     if (log_w == EBM_POISON) return EBM_POISON;
-    ebm_shape shape = ebm_ref_shape(g, log_w);
-    ebm_ref row = ebm_iota(g, EBM_I32, &shape, 0), column = ebm_iota(g, EBM_I32, &shape, 1);
-    log_w = ebm_select(g, ebm_equal(g, row, column), ebm_scalar_like(g, log_w, -INFINITY), log_w);
+    ebm_ref own_place = diagonal(p, p->b, ebm_ref_shape(g, y).dim[0]);
+    log_w = ebm_select(g, own_place, ebm_scalar_like(g, log_w, -INFINITY), log_w);
     ebm_ref others = ebm_matmul(g, ebm_softmax(g, log_w, 1), y);
     ebm_ref r = ebm_sub(g, p->x, y0);
     ebm_ref own = ebm_mul(g, ebm_scale(g, dot(p, r, r), -0.5), p->precision);

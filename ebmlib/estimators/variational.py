@@ -54,8 +54,8 @@ class VERA(EnergyEstimator):
         None: `networks.MLPGenerator`.
     entropy : str, object of `ebmlib.entropy` or None
         How the entropy's gradient is estimated: "importance" (VERA's), "hmc",
-        "gauss_newton" (our own), "mutual_information" (MEG's), or an object with options.  None: no entropy (VERA with
-        lambda 0).
+        "gauss_newton" (our own), "mutual_information" (MEG's), or an object with options.
+        None: no entropy (VERA with lambda 0).
     entropy_weight : float, default 1.0
         lambda: where the paper's search begins; 1e-4 on large images.
     gradient_penalty : float, default 0.1

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._files import Arrays, File, Savable, class_name, dtype_name, remove_leftovers, write
-from ._loop import Event, Fit, Memory
+from ._loop import Event, Fit, Memory, lasting
 from ._params import Specification, from_plain, pack_specification, to_plain
 from ._rows import check_rows, mark_rows
 from .callbacks import check_callbacks
@@ -54,6 +54,7 @@ _STEP_MAX = 2**31 - 1
 
 Self = TypeVar("Self", bound="Durable")
 Shapes = dict[str, tuple[str, tuple[int, ...]]]
+Parts = dict[str, dict[str, tuple[tuple[int, ...], bool]]]  # {prefix: {name: (shape, trained)}}
 
 
 class Durable(Savable):
@@ -236,7 +237,7 @@ def _parameter_text(name: str, value: Any) -> Any:
 
 
 def _pack_fitted(est: EnergyEstimator) -> tuple[dict[str, Any], dict[str, Any]]:
-    arrays = dict(est.__getstate__()["_saved"])
+    arrays = _lasting_of_now(est)
     network, energy = est.energy_.network, est.energy_.parameters()
     text = None
     if network != est._network:
@@ -245,6 +246,12 @@ def _pack_fitted(est: EnergyEstimator) -> tuple[dict[str, Any], dict[str, Any]]:
     prefix = next((p for p in _ENERGIES if _stand_below(p, energy, arrays)), "energy")
     if prefix == "energy":
         arrays.update({f"energy.{name}": array for name, array in energy.items()})
+    for attribute, part in _learned_parts(est):
+        own = getattr(est, attribute).parameters()
+        if not any(
+            _stand_below(p, own, arrays) for p in (f"ema.parts.{part}", f"parts.{part}")
+        ):
+            arrays.update({f"learned.{part}.{name}": array for name, array in own.items()})
     arrays.update({f"history.{name}": rows for name, rows in est.history_.items()})
     names = getattr(est, "feature_names_in_", None)
     fitted = {
@@ -256,6 +263,28 @@ def _pack_fitted(est: EnergyEstimator) -> tuple[dict[str, Any], dict[str, Any]]:
         "features": None if names is None else [str(name) for name in names],
     }
     return fitted, arrays
+
+
+def _lasting_of_now(est: EnergyEstimator) -> dict[str, NDArray[Any]]:
+    """The arrays of the trainer, for the parts that the parameters have now."""
+    wanted = _part_arrays(est, est._row)
+    for attribute, part in _learned_parts(est):
+        mine, own = getattr(est, attribute).parameters(), wanted[f"parts.{part}"]
+        if {name: a.shape for name, a in mine.items()} != {k: of for k, (of, _) in own.items()}:
+            raise ValueError(
+                f"save: {part}: got one of other arrays than {attribute}, expected that of the "
+                "fit, or another fit"
+            )
+    names = {f"{prefix}.{name}" for prefix, own in wanted.items() for name in own}
+    saved = est._lasting()
+    if names == {name for name in saved if name.startswith("parts.")}:
+        return dict(saved)
+    return lasting(est._get_trainer().get())  # the entropy was changed after the fit
+
+
+def _learned_parts(est: EnergyEstimator) -> list[tuple[str, str]]:
+    """(attribute, part) of the networks beside the energy."""
+    return [(name, part) for name, part in est._learned.items() if part != "energy"]
 
 
 def _stand_below(prefix: str, wanted: Arrays, arrays: Arrays) -> bool:
@@ -363,12 +392,11 @@ def _unpack_fitted(est: EnergyEstimator, file: File) -> None:
     state = _checked_state(est, file, shapes, row, dtype, fit)
     energy = _checked_energy(file, text["energy"], shapes)
     est.energy_ = bind_arrays(network, row, dtype, energy)
-    for attribute, part in est._learned.items():
-        if part != "energy":
-            own = file.below(f"ema.parts.{part}") or file.below(f"parts.{part}")
-            specification = cast(Network, est._parts()[part][0])
-            bound = bind_arrays(specification, row, dtype, own, BoundGenerator)
-            setattr(est, attribute, bound)
+    for attribute, part in _learned_parts(est):
+        prefixes = (f"learned.{part}", f"ema.parts.{part}", f"parts.{part}")
+        own = next(filter(None, map(file.below, prefixes)))
+        specification = cast(Network, est._parts()[part][0])
+        setattr(est, attribute, bind_arrays(specification, row, dtype, own, BoundGenerator))
     est.history_ = file.below("history")
     est.n_steps_ = int(state["step"])
     est.n_features_in_ = math.prod(row)
@@ -400,9 +428,12 @@ def _checked_state(
     fit: Mapping[str, Any] | None,
 ) -> dict[str, NDArray[Any]]:
     """The arrays of the trainer; all arrays of the file are looked at."""
-    state = _expected_state(est, file, shapes, row, dtype)
+    with file.checking("parameters"):
+        parts = _part_arrays(est, row)
+    trained = {name: (shape, True) for name, shape in shapes.items()}
+    state = _expected_state(est, file, {"params": trained} | parts, row, dtype)
     snapshots = _expected_snapshots(fit["events"] if fit else {}, state)
-    others = _expected_others(file, shapes, dtype)
+    others = _expected_others(file, shapes, parts, dtype)
     file.expect_arrays({**state, **snapshots, **others}, _constants(file))
     arrays = file.arrays()
     for name, (of, _) in {**state, **snapshots}.items():
@@ -418,15 +449,14 @@ def _checked_state(
 def _expected_state(
     est: EnergyEstimator,
     file: File,
-    shapes: Mapping[str, tuple[int, ...]],
+    parts: Parts,
     row: tuple[int, ...],
     dtype: np.dtype[Any],
 ) -> Shapes:
     """The arrays of the trainer."""
     real = dtype_name(dtype)
     expected: Shapes = {"key": ("I32", (2,))}
-    trained = {name: (shape, True) for name, shape in shapes.items()}
-    for prefix, arrays in ({"params": trained} | _other_parts(est, file, row)).items():
+    for prefix, arrays in parts.items():
         names = {f"{prefix}.{name}": (real, shape) for name, (shape, _) in arrays.items()}
         expected.update(names)
         if prefix != "params":
@@ -451,33 +481,28 @@ def _expected_state(
     return expected
 
 
-def _other_parts(
-    est: EnergyEstimator, file: File, row: tuple[int, ...]
-) -> dict[str, dict[str, tuple[tuple[int, ...], bool]]]:
-    """{prefix: {name: (shape, trained)}} of what is trained beside the energy."""
+def _part_arrays(est: EnergyEstimator, row: tuple[int, ...]) -> Parts:
+    """Of what is trained beside the energy."""
     spec = est._spec()
     if not spec["parts"]:
         return {}
-    with file.checking("fitted.row"):
-        found = _core.part_arrays(
-            spec["network"],
-            spec["estimator"],
-            spec["update"],
-            spec["entropy"],
-            spec["parts"],
-            row,
-        )
+    network, estimator, update = spec["network"], spec["estimator"], spec["update"]
+    found = _core.part_arrays(network, estimator, update, spec["entropy"], spec["parts"], row)
     return {prefix: arrays for prefix, arrays in found.items() if prefix != "params"}
 
 
 def _expected_others(
-    file: File, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any]
+    file: File, shapes: Mapping[str, tuple[int, ...]], parts: Parts, dtype: np.dtype[Any]
 ) -> Shapes:
-    """The arrays of ``energy_`` and ``history_``."""
+    """The arrays of ``energy_`` and the like, and of ``history_``."""
     expected: Shapes = {}
+    real = dtype_name(dtype)
     if file.names("energy"):
-        real = dtype_name(dtype)
         expected.update({f"energy.{name}": (real, shape) for name, shape in shapes.items()})
+    for prefix, arrays in parts.items():
+        learned = prefix.replace("parts", "learned", 1)
+        if file.names(learned):
+            expected.update({f"{learned}.{k}": (real, of) for k, (of, _) in arrays.items()})
     for name in file.names("history"):
         of, shape = file.shapes[name]
         expected[name] = of, shape[:1] or (0,)

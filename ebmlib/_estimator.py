@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -36,7 +37,14 @@ _HIDDEN = ("_trainer", "_made_of", "_row", "_key", "_saved", "_fit", "_memories"
 _NOISE_STEPS = 500  # CEBM: samples from noise
 
 
+_OF_PARTS = re.compile(r"(?:ema\.|\w+\.[mv]\.)?(parts\..+)|rate\.\w+")  # names in the state
 _running: set[int] = set()  # ids of the estimators whose fits have not come to their ends
+
+
+def _is_wanted(name: str, known: Container[str]) -> bool:
+    """Whether an old array is not of a part that a trainer of these arrays does not have."""
+    found = _OF_PARTS.fullmatch(name)
+    return found is None or (found[1] or name) in known
 
 
 class EnergyEstimator(Parameters, Durable):
@@ -241,6 +249,7 @@ class EnergyEstimator(Parameters, Durable):
                 **spec, shape=self._row, dtype=self.energy_.dtype, key=self._key
             )
         known = trainer.get()
+        arrays = {name: array for name, array in arrays.items() if _is_wanted(name, known)}
         trainer.set({name: array for name, array in starts.items() if name in known} | arrays)
         self._trainer, self._made_of = trainer, spec
         vars(self).pop("_saved", None)

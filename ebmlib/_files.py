@@ -23,7 +23,7 @@ The metadata are JSON texts, one a key:
 and what the object adds.  A *specification* is {"kind": "mlp", "options": {"hidden": [8],
 ...}}: numbers, words and lists of them; nothing is pickled, no code is run.
 
-Networks, samplers and schedules: ``specification``, no arrays.
+Networks, samplers, schedules, entropies and optimisers: ``specification``, no arrays.
 
 ``BoundNetwork``, ``BoundGenerator`` and ``BoundLinear``: ``network`` (a specification), ``row``
 (the shape of a row), ``dtype``; arrays ``params.<parameter>``, named and shaped as in
@@ -50,6 +50,7 @@ An estimator:
                                    all that is said of params.<parameter> holds for them
     ema.params.<parameter>  their running averages, if they are kept
     energy.<parameter>      what ``energy_`` has, where that is neither of them
+    learned.<part>.<parameter>     as much of ``generator_``
     adam.m.params.<...>, adam.v.params.<...>, sgd.v.params.<...>   moments
     buffer.x, buffer.age    the replay buffer (n, ...) and the steps of each chain (n,)
     key, step               two words, and the number of good steps so far
@@ -112,7 +113,8 @@ _NAMES = {
     np.dtype(np.bool_): "BOOL",
     np.dtype(np.uint8): "U8",
 }
-_MODULES = ("estimators", "networks", "samplers", "schedules")  # whose classes can be loaded
+# Whose classes can be loaded.
+_MODULES = ("entropy", "estimators", "networks", "optimizers", "samplers", "schedules")
 
 Path = str | os.PathLike[str]
 Arrays = Mapping[str, NDArray[Any]]

@@ -339,4 +339,11 @@ class MutualInformation(Entropy):
         return self._kind, {"bound": self.bound}
 
     def _network(self) -> Network:
-        return MLP((500, 500, 500), "leaky_relu") if self.critic is None else self.critic
+        if self.critic is None:
+            return MLP((500, 500, 500), "leaky_relu")
+        if not isinstance(self.critic, Network):
+            raise ValueError(
+                f"mutual_information: critic: got {self.critic!r}, expected a specification "
+                "such as networks.MLP()"
+            )
+        return self.critic

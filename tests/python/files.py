@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ebmlib as ebm
-from ebmlib import estimators, networks, samplers
+from ebmlib import entropy, estimators, networks, optimizers, samplers
 from ebmlib.errors import FormatError
 
 ROWS = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
@@ -30,6 +30,11 @@ def small(cls=estimators.PCD, **changes):
         options["buffer_size"] = 8
     if cls is estimators.MaximumLikelihood:
         options["network"] = networks.GaussianMixture(2)
+    if issubclass(cls, estimators.VERA):
+        options["generator"] = networks.MLPGenerator(2, (3,))
+        options["generator_optimizer"] = optimizers.Adam(2e-4, betas=(0.0, 0.9), ema=0.5)
+    if cls is estimators.MEG:
+        options["entropy"] = entropy.MutualInformation(critic=networks.MLP((3,)))
     return cls(**(options | changes))
 
 
@@ -39,7 +44,7 @@ def state(est):
     names = ("history_", "n_steps_", "n_features_in_", "_saved", "_row", "_fit")
     return {
         "params": {k: v for k, v in est.get_params().items() if k != "checkpoint"},
-        "energy": est.energy_.parameters(),
+        **{name: getattr(est, name).parameters() for name in est._learned},
         "key": saved["_key"],
         **{name: saved[name] for name in names},
     }

@@ -16,10 +16,12 @@ from ebmlib import (
     callbacks,
     datasets,
     diagnosis,
+    entropy,
     errors,
     estimators,
     layers,
     networks,
+    optimizers,
     samplers,
     schedules,
 )
@@ -38,6 +40,10 @@ def small(cls, **changes):
     }
     if cls is estimators.MaximumLikelihood:
         options["network"] = networks.GaussianMixture(2)
+    if issubclass(cls, estimators.VERA):
+        options["generator"] = networks.MLPGenerator(2, (3,))
+    if cls is estimators.MEG:
+        options["entropy"] = entropy.MutualInformation(critic=networks.MLP((3,)))
     return cls(**(options | changes))
 
 
@@ -92,7 +98,7 @@ def estimator(cls):
     ]
 
 
-SINGLE = (estimators.CD, estimators.PCD, estimators.ScoreMatching, estimators.MaximumLikelihood)
+ESTIMATORS = tuple(getattr(estimators, name) for name in estimators.__all__)
 
 
 # Examples of each class; a class that is not here is made without arguments.
@@ -122,7 +128,15 @@ EXAMPLES = {
     samplers.Langevin: [lambda: samplers.Langevin(clip=(-1, 1))],
     samplers.MALA: [lambda: samplers.MALA(noise=0.3, adapt="paper")],
     samplers.HMC: [lambda: samplers.HMC(n_leapfrog=3, target=0.7)],
-    **{cls: estimator(cls) for cls in SINGLE},
+    **{cls: estimator(cls) for cls in ESTIMATORS},
+    entropy.HMC: [lambda: entropy.HMC(burn_in=5, step_size=0.1, gradient="prior")],
+    entropy.Importance: [lambda: entropy.Importance(draws=3, statistics="batch")],
+    entropy.MutualInformation: [
+        entropy.MutualInformation,
+        lambda: entropy.MutualInformation("donsker_varadhan", networks.MLP((3,))),
+    ],
+    optimizers.Adam: [lambda: optimizers.Adam(schedules.Cosine(1e-3), (0.0, 0.9), every=2)],
+    optimizers.SGD: [lambda: optimizers.SGD(0.1, momentum=0.9, clip_norm=1.0)],
     callbacks.CSVLogger: [lambda: callbacks.CSVLogger("log.csv", every=3)],
     diagnosis.Finding: [finding],
     diagnosis.Report: [lambda: small(estimators.PCD).fit(ROWS).diagnose()],
@@ -207,7 +221,7 @@ def test_clones_have_the_parameters(cls):
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("cls", SINGLE)
+@pytest.mark.parametrize("cls", ESTIMATORS)
 def test_copies_of_estimators_go_on_by_themselves(cls, way):
     for example in estimator(cls)[1:]:
         est = example()

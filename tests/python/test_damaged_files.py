@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import ebmlib as ebm
-from ebmlib import samplers, schedules
+from ebmlib import estimators, samplers, schedules
 from ebmlib.errors import FormatError
 from tests.python.files import ROWS, Text, digest_of, pack, refused, same, small, state
 
@@ -120,11 +120,11 @@ def places(value, at=()):
             yield from places(value[key], (*at, key))
 
 
-def test_forged_files_with_digests_that_fit(path):
+@pytest.mark.parametrize("cls", [estimators.PCD, estimators.VERA, estimators.MEG])
+def test_forged_files_with_digests_that_fit(cls, path):
     """Whoever can compute digests can write any values: they are refused or make sense."""
-    small(max_steps=1, learning_rate=schedules.Cosine(1e-3)).fit(ROWS, X_val=ROWS[:9]).save(
-        path
-    )
+    est = small(cls, max_steps=1, learning_rate=schedules.Cosine(1e-3))
+    est.fit(ROWS, X_val=ROWS[:9]).save(path)
     data, pick = path.read_bytes(), random.Random(1)
     free = {"format", "digest", "arrays", "package"}
     loaded = 0
@@ -144,6 +144,8 @@ def test_forged_files_with_digests_that_fit(path):
             continue
         loaded += 1
         assert np.isfinite(found.energy_(np.zeros((4, *found._row)))).all()
+        if cls is not estimators.PCD:
+            assert np.isfinite(found.sample(4, method="generator")).all()
         assert found.checkpoint in (None, str(path))
         found.save(path)
         assert same(state(ebm.load(path)), state(found))
@@ -244,7 +246,7 @@ def test_newer_files_say_so(saved, path):
         ("fitted.row", [1 << 20, 1 << 20], ["fitted.network", "impossible shape"]),
         ("fitted.row", [1] * 100, ["fitted.network"]),
         ("fitted.row", [2.0], ["fitted.row"]),
-        ("fitted.dtype", "float64", ["params.l0.w", "F32", "F64"]),
+        ("fitted.dtype", "float64", ["rate", "F32", "F64"]),
         ("fitted.dtype", "object", ["fitted.dtype"]),
         ("fitted.key", [1], ["fitted.key"]),
         ("fitted.key", [1 << 31, 0], ["fitted.key"]),
@@ -275,6 +277,33 @@ def test_forged_metadata_names_the_key(at, value, words, saved, path):
     text = Text(saved)
     *outer, last = at.split(".")
     inside = text
+    for name in outer:
+        inside = inside[name]
+    inside[last] = value
+    refused(path, text.seal().bytes(), *words)
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "words"),
+    [
+        ("generator", "mlp", ["parameters: VERA: generator: got 'mlp'"]),
+        ("generator.kind", "adam", ["generator: kind: got 'adam'"]),
+        ("generator", {"kind": "mlp", "options": {}}, ["mlp: got an energy, expected a gen"]),
+        ("generator.options.hidden", [1 << 24], ["parts.generator.l0.w: got F32 (2, 3)"]),
+        ("generator.options.norm", "none", ["not expected: 'parts.generator.n0.g'"]),
+        ("generator.options.sigma", 0.0, ["parameters: vera: generator: got mlp_generator"]),
+        ("entropy", "ais", ["parameters: VERA: entropy: got 'ais'"]),
+        ("entropy", "hmc", ["arrays: missing: 'parts.posterior.step_size'"]),
+        ("entropy", {"kind": "importance", "options": {"draws": 0}}, ["draws: got 0"]),
+        ("generator_optimizer.options.every", 0, ["generator_optimizer: training: every"]),
+        ("generator_optimizer.kind", "mlp", ["generator_optimizer: kind: got 'mlp'"]),
+    ],
+)
+def test_forged_parts_name_the_key(at, value, words, path):
+    small(estimators.VERA, max_steps=1).fit(ROWS).save(path)
+    text = Text(path.read_bytes())
+    *outer, last = at.split(".")
+    inside = text["parameters"]
     for name in outer:
         inside = inside[name]
     inside[last] = value

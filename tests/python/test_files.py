@@ -71,7 +71,7 @@ def test_unfitted_estimators_keep_their_parameters(path):
 def test_generators_as_random_state(path):
     est = small(random_state=np.random.default_rng(3))
     loaded = there_and_back(est, path)
-    assert same(state(loaded.fit(ROWS))["energy"], state(est.fit(ROWS))["energy"])
+    assert same(state(loaded.fit(ROWS))["energy_"], state(est.fit(ROWS))["energy_"])
     assert loaded.random_state.integers(1 << 30) == est.random_state.integers(1 << 30)
 
 
@@ -88,6 +88,23 @@ def test_what_was_changed_after_the_fit_comes_back(path):
     np.testing.assert_array_equal(loaded.energy(ROWS), est.energy(ROWS))
     assert (loaded.energy(ROWS) != before).any()
     assert "energy.l0.w" in load_file(path)
+
+
+def test_what_was_changed_beside_the_energy_comes_back(path):
+    est = small(estimators.VERA).fit(ROWS)
+    est.generator_.set_parameters({"l0.b": np.ones(3)})
+    loaded = there_and_back(est, path)
+    assert same(state(loaded), state(est))
+    assert "learned.generator.l0.b" in load_file(path)
+    for how in ("hmc", None):  # a file has what the entropy of now trains
+        loaded = there_and_back(est.set_params(entropy=how), path)
+        for now in (est, loaded):
+            now.partial_fit(ROWS, n_steps=2)
+        assert same(state(loaded), state(est))
+    old = path.read_bytes()
+    with pytest.raises(ValueError, match="save: generator: got one of other arrays than gener"):
+        est.set_params(generator__hidden=(5,)).save(path)
+    assert path.read_bytes() == old
 
 
 def test_feature_names(path):

@@ -17,7 +17,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import ebmlib as ebm
-from ebmlib import callbacks, estimators, networks, samplers, schedules
+from ebmlib import callbacks, estimators, networks, optimizers, samplers, schedules
 from ebmlib._estimator import EnergyEstimator
 from ebmlib._loop import Event
 from ebmlib.errors import ShapeError, StateError
@@ -39,6 +39,10 @@ def small(cls=estimators.PCD, **changes):
     }
     if cls is estimators.PCD:
         options["buffer_size"] = 50
+    if cls is estimators.VERA:
+        options["generator"] = networks.MLPGenerator(2, (8,))
+        rate = schedules.Cosine(1e-2, steps=40)
+        options["generator_optimizer"] = optimizers.SGD(rate, momentum=0.5, ema=0.5, every=2)
     return cls(**(options | changes))
 
 
@@ -93,7 +97,9 @@ def same_arrays(path, other):
 # ---- resume ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cls", [estimators.CD, estimators.PCD, estimators.ScoreMatching])
+@pytest.mark.parametrize(
+    "cls", [estimators.CD, estimators.PCD, estimators.ScoreMatching, estimators.VERA]
+)
 @pytest.mark.parametrize("step", [1, 7, 12, 29])
 def test_an_interrupted_fit_goes_on_to_the_same_bits(cls, step, interrupt, path, tmp_path):
     whole = tmp_path / "whole.safetensors"

@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 
-from ebmlib import estimators, networks, samplers
+from ebmlib import entropy, estimators, networks, samplers
 from ebmlib._params import Parameters
 
 pytest.importorskip("sklearn")
@@ -55,6 +55,10 @@ def quick(cls, **changes):
     }
     if cls is estimators.MaximumLikelihood:
         options["network"] = networks.GaussianMixture(2)
+    if issubclass(cls, estimators.VERA):
+        options["generator"] = networks.MLPGenerator(2, (8,))
+    if cls is estimators.MEG:
+        options["entropy"] = entropy.MutualInformation(critic=networks.MLP((8,)))
     known = cls().get_params(deep=False)
     return cls(**{name: value for name, value in (options | changes).items() if name in known})
 
@@ -109,6 +113,8 @@ def test_nested_parameters(cls):
     assert deep["network__hidden"] == (8,)
     est.set_params(network__hidden=(4, 4), network=networks.MLP((2,), "tanh"))
     assert est.network == networks.MLP((4, 4), "tanh")
+    if "generator" in deep:
+        assert est.set_params(generator__latent=3).generator.latent == 3
     if "sampler" in deep:
         assert est.set_params(sampler__step_size=0.5).sampler.step_size == 0.5
     for bad in ({"depth": 3}, {"network__depth": 3}):

@@ -209,6 +209,14 @@ CASES = [
             ValueError,
             "mlp_generator: got a generator, expected an energy",
         ),
+        (
+            lambda: meg(entropy=entropy.MutualInformation(critic="mlp")),
+            ValueError,
+            (
+                "mutual_information: critic: got 'mlp', expected a specification such as "
+                r"networks\.MLP\(\)"
+            ),
+        ),
     ),
     *cases(
         "entropy.Importance",

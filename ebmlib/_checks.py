@@ -7,6 +7,7 @@ import numbers
 import operator
 import os
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,15 @@ def float_dtype(value: Any, name: str) -> np.dtype[Any]:
 def floats(value: Any, name: str) -> NDArray[np.float64]:
     """An array of float64; TypeError for what is not made of real numbers."""
     return np.asarray(as_numbers(value, name), np.float64)
+
+
+def preset(
+    presets: Mapping[str, Callable[[], dict[str, Any]]], name: str, setting: Any
+) -> dict[str, Any]:
+    """The parameters of a setting of a paper, made anew."""
+    if not isinstance(setting, str) or setting not in presets:
+        raise ValueError(f"{name}: setting: got {setting!r}, expected one of {list(presets)}")
+    return presets[setting]()
 
 
 def path_of(value: Any, name: str) -> str:

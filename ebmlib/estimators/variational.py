@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .. import entropy as entropies
+from .._checks import preset
 from .._estimator import EnergyEstimator
 from ..entropy import Entropy
 from ..networks import MLP, NICE, BoundGenerator, MLPGenerator, Network
@@ -218,7 +219,7 @@ class VERA(EnergyEstimator):
         >>> estimators.VERA.paper("toy", max_steps=1000).learning_rate
         0.001
         """
-        return cls(**(_preset(_PAPER, "paper", setting)() | changes))
+        return cls(**(preset(_PAPER, "paper", setting) | changes))
 
     @classmethod
     def code(cls: type[Self], setting: str = "toy", **changes: Any) -> Self:
@@ -232,7 +233,7 @@ class VERA(EnergyEstimator):
         0.3
         """
         bounds = {"sigma_min": 0.01, "sigma_max": 0.3, "gradient_penalty": 0.05}
-        return cls(**(_preset(_PAPER, "code", setting)() | bounds | changes))
+        return cls(**(preset(_PAPER, "code", setting) | bounds | changes))
 
     @property
     def _generator(self) -> Network:
@@ -290,12 +291,6 @@ class VERA(EnergyEstimator):
         if method == "refined":
             return np.asarray(refine(self.energy_, self.generator_, n, random_state=rng))
         return super()._draw(method, n, n_steps, rng, init)
-
-
-def _preset(presets: dict[str, Any], which: str, setting: str) -> Any:
-    if setting not in presets:
-        raise ValueError(f"{which}: setting: got {setting!r}, expected one of {list(presets)}")
-    return presets[setting]
 
 
 def _toy() -> dict[str, Any]:

@@ -156,6 +156,16 @@ def test_optimizers_are_their_formulas(optimizer, rng):
         np.testing.assert_allclose(a, p[k], rtol=1e-9)
 
 
+def test_presets_of_pcd(gaussian_rows):
+    """SGLD as equation 12 of VERA's paper: step sigma^2 / 2, temperature 1."""
+    for setting, n_steps, rate in (("toy", 20, 1e-3), ("nice", 40, 3e-6)):
+        est = estimators.PCD.paper(setting)
+        assert (est.sampler.n_steps, est.learning_rate) == (n_steps, rate)
+        assert est.sampler.temperature == pytest.approx(1.0)
+        assert (est.buffer_size, est.reinit, est.l2, est.data_noise) == (10_000, 0.05, 0, 0)
+    assert estimators.PCD.paper(max_steps=2).fit(gaussian_rows).n_steps_ == 2
+
+
 def test_averages_follow_the_parameters(gaussian_rows):
     est = small(estimators.PCD, ema=0.5, max_steps=1).fit(gaussian_rows)
     start = small(estimators.PCD, max_steps=0).fit(gaussian_rows).energy_.parameters()

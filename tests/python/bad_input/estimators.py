@@ -129,6 +129,20 @@ CASES = [
         ),
     ),
     *cases(
+        "PCD.paper",
+        lambda: repr(estimators.PCD.paper()),
+        (
+            lambda: estimators.PCD.paper("mnist"),
+            ValueError,
+            r"paper: setting: got 'mnist', expected one of \['toy', 'nice'\]",
+        ),
+        (
+            lambda: estimators.PCD.paper(["toy"]),
+            ValueError,
+            r"paper: setting: got \['toy'\], expected one of \['toy', 'nice'\]",
+        ),
+    ),
+    *cases(
         "estimators.CD",
         lambda: pcd(estimators.CD).fit(X).n_steps_,
         (

@@ -7,8 +7,10 @@ at a few chains that it walks; it changes nothing and prints nothing.  The codes
   no_curvature;
 - warning: negative_gap, saturated_chains, stuck_chains, far_chains, low_acceptance,
   young_buffer, exploding_gradient (growing), vanishing_gradient, data_noise, overfitting,
-  low_learning_rate, collapsed_energy;
-- info: rollbacks, kept_best, high_acceptance, old_buffer, temperature.
+  low_learning_rate, collapsed_energy; with a generator: generator_apart, few_draws,
+  entropy_acceptance, sigma_at_bound;
+- info: rollbacks, kept_best, high_acceptance, old_buffer, temperature; with a generator:
+  no_entropy, sigma_bounds.
 
 >>> import numpy as np
 >>> from ebmlib import estimators, networks, samplers
@@ -158,7 +160,12 @@ class Facts:
     @property
     def walks(self) -> bool:
         """Whether the estimator learns from chains."""
-        return "energy_samples" in self.history
+        return "energy_samples" in self.history and not self.generates
+
+    @property
+    def generates(self) -> bool:
+        """Whether it learns from a generator."""
+        return "generator_" in self.est._learned
 
     @property
     def spread(self) -> float | None:
@@ -254,8 +261,12 @@ def _gap(facts: Facts) -> Iterator[Finding]:
             "error",
             f"|energy_data - energy_samples| went from {first:.3g} to {last:.3g}",
             {"first": first, "last": last},
-            "lower learning_rate, more l2, a clip_norm, or longer chains",
+            "lower learning_rate, more l2, a clip_norm, or "
+            + ("a faster generator_optimizer" if facts.generates else "longer chains"),
         )
+        return
+    if facts.generates:
+        yield from _apart(facts, gap)
         return
     half = gap[len(gap) // 2 :]
     mean, share, now = float(half.mean()), float((half < 0).mean()), float(_tail(gap).mean())
@@ -270,6 +281,96 @@ def _gap(facts: Facts) -> Iterator[Finding]:
             {"share": share, "mean": mean, "last": now, "spread": spread},
             "longer chains, a larger step_size, or a lower learning_rate",
         )
+
+
+def _apart(facts: Facts, gap: NDArray[Any]) -> Iterator[Finding]:
+    """Samples of a generator that have not found where the energy of data is."""
+    last, mean = _tail(gap), float(_tail(gap).mean())
+    spread = 0.0 if facts.energies is None else float(facts.energies.std())
+    if spread > 0 and abs(mean) > 2 * spread and not _is_collapsed(facts):
+        yield Finding(
+            "generator_apart",
+            "warning",
+            f"the generator's samples lie {'higher' if mean < 0 else 'lower'} than data by "
+            f"{abs(mean) / spread:.3g} deviations of the data's energies in the last "
+            f"{len(last)} steps: energy and generator do not keep up with each other",
+            {"gap": mean, "spread": spread, "deviations": abs(mean) / spread},
+            "a lower learning_rate, a faster generator_optimizer or update_every of 2 and more"
+            if mean < 0
+            else "more entropy_weight, a higher learning_rate, or more steps",
+        )
+
+
+def _entropy(facts: Facts) -> Iterator[Finding]:
+    """Whether the entropy of a generator is climbed, and how well its slope is known."""
+    if not facts.generates:
+        return
+    entropy, weight = facts.est._entropy(), float(getattr(facts.est, "entropy_weight", 1.0))
+    if entropy is None or weight == 0:
+        yield Finding(
+            "no_entropy",
+            "info",
+            "the generator is drawn to low energies alone, without its entropy: it ends "
+            "narrower than the data, and the energy flat",
+            {"entropy_weight": 0.0},
+            "an entropy, with an entropy_weight of 1 and then less until training is stable",
+        )
+        return
+    draws = _tail(facts.history.get("ess", np.full(1, np.inf)))
+    if draws.mean() < 1.5:
+        yield Finding(
+            "few_draws",
+            "warning",
+            f"of {getattr(entropy, 'draws', 1)} draws {draws.mean():.3g} count in the last "
+            f"{len(draws)} steps: importance sampling finds a small share of the entropy's "
+            "gradient, and the energy ends too flat",
+            {"ess": float(draws.mean()), "draws": int(getattr(entropy, "draws", 1))},
+            "entropy='hmc', more draws, or a larger sigma",
+        )
+    yield from _entropy_acceptance(facts, getattr(entropy, "target", None))
+
+
+def _entropy_acceptance(facts: Facts, target: float | None) -> Iterator[Finding]:
+    values = facts.history.get("acceptance", np.empty(0))
+    if target is None or len(values) < 20:
+        return
+    rate = float(_tail(values).mean())
+    if not target / 2 < rate < (1 + target) / 2:
+        yield Finding(
+            "entropy_acceptance",
+            "warning",
+            f"chains of the entropy accept {rate:.0%} of their steps, the aim is {target:.0%}: "
+            + ("they stay where they began" if rate < target else "their steps are short"),
+            {"acceptance": rate, "target": float(target)},
+            f"a {'smaller' if rate < target else 'larger'} step_size or a higher rate of "
+            "entropy.HMC",
+        )
+
+
+def _sigma(facts: Facts) -> Iterator[Finding]:
+    """The noise of a generator, where it is bounded."""
+    values = _tail(facts.history.get("sigma", np.empty(0)))
+    bounds = {name: getattr(facts.est, name, None) for name in ("sigma_min", "sigma_max")}
+    kept = {name: float(bound) for name, bound in bounds.items() if bound is not None}
+    if not kept or not len(values):
+        return
+    low, high = kept.get("sigma_min", 0.0), kept.get("sigma_max", math.inf)
+    text = f"sigma, {values[-1]:.3g}, is kept within [{low:g}, {high:g}]"
+    figures = {"sigma": float(values[-1])} | kept
+    share = {k: float(np.isclose(values, bound, rtol=1e-4).mean()) for k, bound in kept.items()}
+    name = max(share, key=lambda k: share[k])
+    if share[name] <= 0.5 or low == high:
+        yield Finding("sigma_bounds", "info", text, figures, "None leaves it free")
+        return
+    yield Finding(
+        "sigma_at_bound",
+        "warning",
+        f"{text}, and lies at {name} in {share[name]:.0%} of the last {len(values)} steps",
+        figures | {"share": share[name]},
+        "a larger sigma_max, or None"
+        if name == "sigma_max"
+        else "a smaller sigma_min, or more entropy_weight",
+    )
 
 
 def _chains(facts: Facts) -> Iterator[Finding]:
@@ -341,7 +442,7 @@ def _far(facts: Facts, ends: NDArray[np.float64]) -> Iterator[Finding]:
 def _acceptance(facts: Facts) -> Iterator[Finding]:
     """Where a sampler rejects steps, its estimator has the metric ``acceptance``."""
     values = facts.history.get("acceptance", np.empty(0))
-    if not len(values):
+    if not len(values) or facts.generates:
         return
     rate = float(np.mean(_tail(values)))
     if rate < 0.2:
@@ -566,6 +667,8 @@ _CHECKS = (
     _rollbacks,
     _kept_best,
     _gap,
+    _entropy,
+    _sigma,
     _chains,
     _acceptance,
     _buffer,

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from ebmlib import diagnosis, estimators, networks, samplers
+from ebmlib import diagnosis, entropy, estimators, networks, optimizers, samplers
 from ebmlib.errors import NumericalError
 
 WALK = {"step_size": 0.05, "n_steps": 10}
@@ -255,6 +255,81 @@ def test_figures_are_what_they_say(healthy, rows):
     found = {one.code: one.figures for one in healthy.diagnose(rows).findings}
     size = np.linalg.norm(healthy.energy_.parameters()["l1.w"])
     assert found["vanishing_gradient"]["l1.w"] == pytest.approx(1 / size, rel=1e-6)
+
+
+# ---- with a generator ----
+
+
+def made(rows, **changes):
+    options = {
+        "network": networks.MLP((32,), "leaky_relu"),
+        "generator": networks.MLPGenerator(2, (32,), sigma=0.3),
+        "batch_size": 64,
+        "learning_rate": 3e-3,
+        "generator_optimizer": optimizers.Adam(3e-3, betas=(0.0, 0.9)),
+        "max_steps": 200,
+        "random_state": 0,
+    }
+    return estimators.VERA(**(options | changes)).fit(rows, X_val=rows[:200])
+
+
+def without_entropy(est):
+    est.set_params(entropy_weight=0.0)
+
+
+def bounded(low, high, sigma):
+    def plant(est):
+        est.set_params(sigma_min=low, sigma_max=high)
+        history(est, sigma=lambda n: sigma(n))
+
+    return plant
+
+
+HMC = {"entropy": entropy.HMC(draws=1)}
+GENERATED = {
+    "generator_apart": ("warning", {}, column("gap", lambda n: -4 + 0.01 * n)),
+    "generator_apart below": ("warning", {}, column("gap", lambda n: 4 - 0.01 * n)),
+    "few_draws": ("warning", {}, column("ess", lambda n: 1.1 + 0 * n)),
+    "entropy_acceptance": ("warning", HMC, column("acceptance", lambda n: 0.2 + 0 * n)),
+    "entropy_acceptance high": ("warning", HMC, column("acceptance", lambda n: 0.99 + 0 * n)),
+    "no_entropy": ("info", {}, without_entropy),
+    "sigma_at_bound": ("warning", {}, bounded(0.01, 0.3, lambda n: np.minimum(n / 100, 0.3))),
+    "sigma_at_bound low": ("warning", {}, bounded(0.3, None, lambda n: 0.3 + n % 4 // 3)),
+    "sigma_bounds": ("info", {}, bounded(0.01, 0.3, lambda n: 0.2 + 0 * n)),
+    "sigma_bounds fixed": ("info", {}, bounded(0.3, 0.3, lambda n: 0.3 + 0 * n)),
+}
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_what_is_planted_beside_a_generator_is_found_alone(name, rows):
+    severity, changes, plant = GENERATED[name]
+    est = made(rows, **changes)
+    # Chains are no part of its training: what they would do is not looked at.
+    est.set_params(sampler=samplers.Langevin(step_size=1e-9, noise=0.0, n_steps=1))
+    assert est.diagnose().codes == []
+    plant(est)
+    report = est.diagnose(rows)
+    assert report.codes == [name.partition(" ")[0]]
+    (finding,) = report.findings
+    assert finding.severity == severity
+    assert finding.cure
+    assert finding.figures
+
+
+def test_bounds_in_use_are_named(rows):
+    est = made(rows, sigma_max=0.31, max_steps=300)
+    report = est.diagnose()
+    (bound,) = [one for one in report.findings if one.code == "sigma_at_bound"]
+    assert "within [0, 0.31], and lies at sigma_max in 100% of the last 30 steps" in str(report)
+    assert bound.figures["sigma_max"] == 0.31
+
+
+def test_noise_that_hides_from_importance_sampling(rows):
+    """Of 20 draws from a posterior that is much narrower than the proposal few count."""
+    generator = networks.MLPGenerator(2, (32,), sigma=0.01)
+    report = made(rows, generator=generator).diagnose()
+    assert "few_draws" in report.codes
+    assert made(rows, entropy=None).diagnose().codes == ["no_entropy"]
 
 
 # ---- real ones ----

@@ -5,11 +5,16 @@ Energy 2-100-100-1, generator 2-100-100-2 with batch norm; batch 100, k = 20 imp
 generator by importance sampling, (4) generator and log sigma.
 """
 
+import dataclasses
+
 import numpy as np
-from ours import Workload, leaky_energy, linear, value_and_grad
+from ours import Workload, leaky_energy, linear, neutral, value_and_grad, weight
 
 import ebmlib as ebm
+from ebmlib import entropy, estimators, networks, optimizers
 from ebmlib import functional as F
+from ebmlib._core import ops
+from ebmlib._trace import as_node, need
 
 
 def generator(p, z):
@@ -78,3 +83,99 @@ class W3(Workload):
             "grad_e": grad_e,
             "grad_g": grad_g,
         }
+
+
+class W3Sampler:
+    """The same training by `estimators.VERA`.
+
+    It differs in this: minibatches are parts of permutations, not independent draws; weights
+    start as the networks' own; batch norm keeps running statistics; the posterior's loss lacks
+    a constant; and each step measures what goes into ``history_``, and is undone if something
+    is not finite.
+    """
+
+    unseen = ("score",)  # no result of a training; it shows in the gradient of the generator
+
+    def __init__(self, case):
+        self.case, self.s = case, case.sizes
+        self.data = case.inputs["data"]
+        self.est = self.estimator(batch_size=self.s["batch"])
+
+    def estimator(self, **options):
+        s = self.s
+        optimizer = optimizers.Adam(s["lr"], s["betas"])
+        return estimators.VERA(
+            networks.MLP(s["hidden"], "leaky_relu"),
+            networks.MLPGenerator(s["latent"], s["hidden"], "relu", norm="batch", sigma=0.1),
+            entropy=entropy.Importance(s["k"], eta=0.1),
+            entropy_weight=s["entropy"],
+            gradient_penalty=s["penalty"],
+            learning_rate=s["lr"],
+            betas=s["betas"],
+            generator_optimizer=optimizer,
+            entropy_optimizer=optimizer,
+            **options,
+        )
+
+    def run(self):
+        self.est.partial_fit(self.data, n_steps=self.s["train_steps"])
+        return self.est.history_["generator_loss"][-1]
+
+    def check(self, seed):
+        """One step on all rows of the data: its start weights and its draws go to the
+        reference.  Gradients are the optimiser's means, which remember nothing (beta 0).
+        """
+        s, rows = self.s, np.arange(self.s["batch"])
+
+        def fitted(max_steps):
+            est = self.estimator(max_steps=max_steps, batch_size=len(rows), random_state=seed)
+            return est.fit(self.data[rows])
+
+        before, est = fitted(0)._lasting(), fitted(1)
+        after = est._lasting()
+        parts = {
+            "energy": "params",
+            "generator": "parts.generator",
+            "posterior": "parts.posterior",
+        }
+        params, grads = {}, {}
+        for name, prefix in parts.items():
+            moments = below(after, f"adam.m.{prefix}")
+            grads[name] = moments
+            params[name] = {
+                k: weight(a) for k, a in below(before, prefix).items() if k in moments
+            }
+        last = {name: column[-1] for name, column in est.history_.items()}
+        log_sigma = params["generator"]["log_sigma"]
+        results = {
+            "loss_q": last["entropy_loss"] + s["dim"] * log_sigma,
+            "loss_e": last["loss"],
+            "loss_g": last["generator_loss"],
+            "grad_q": grads["posterior"],
+            "grad_e": grads["energy"],
+            "grad_g": grads["generator"],
+        }
+        noise = {"data_index": rows} | self.draws(ebm.random.fold_in(ebm.random.key(seed), 0))
+        return dataclasses.replace(self.case, params=params), noise, neutral(results)
+
+    def draws(self, key):
+        """What a step draws (csrc/estimators/vera.c, entropy.c), by the sites of the draws."""
+        fit, score = (ebm.random.fold_in(key, word) for word in (2, 3))
+        n, z, d, k = (self.s[name] for name in ("batch", "latent", "dim", "k"))
+        return {
+            "z0": normal(key, 0x76657A30, n, z),
+            "eps": normal(key, 0x76657065, n, d),
+            "n1": normal(fit, 0x65746100, n, z),
+            "n2": normal(score, 0x696D706F, k * n, z).reshape(k, n, z),
+        }
+
+
+def below(arrays, prefix):
+    """The arrays called "<prefix>.<name>", by name."""
+    return {k[len(prefix) + 1 :]: a for k, a in arrays.items() if k.startswith(f"{prefix}.")}
+
+
+def normal(key, site, *shape):
+    """What the core draws at a site."""
+    draw = ebm.jit(lambda key: ops.normal(need().graph, as_node(key), site, np.float32, shape))
+    return np.asarray(draw(key))

@@ -47,7 +47,7 @@ def run(*command: str, code: int = 0) -> str:
 
 @pytest.mark.parametrize(
     ("workloads", "both"),
-    [(["W1", "W2", "W3", "W8"], "W1 W2"), (["W4"], ""), (["W5", "W6", "W7"], "W5")],
+    [(["W1", "W2", "W3", "W8"], "W1 W2 W3"), (["W4"], ""), (["W5", "W6", "W7"], "W5")],
 )
 def test_workloads_agree_with_torch(workloads, both):
     """In both forms: NumPy functions, and samplers or estimators where there are some."""

@@ -246,7 +246,7 @@ def test_newer_files_say_so(saved, path):
         ("fitted.row", [1 << 20, 1 << 20], ["fitted.network", "impossible shape"]),
         ("fitted.row", [1] * 100, ["fitted.network"]),
         ("fitted.row", [2.0], ["fitted.row"]),
-        ("fitted.dtype", "float64", ["rate", "F32", "F64"]),
+        ("fitted.dtype", "float64", ["params.l0.w", "F32", "F64"]),
         ("fitted.dtype", "object", ["fitted.dtype"]),
         ("fitted.key", [1], ["fitted.key"]),
         ("fitted.key", [1 << 31, 0], ["fitted.key"]),

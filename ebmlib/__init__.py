@@ -28,6 +28,7 @@ _MODULES = {
     "estimators",
     "functional",
     "layers",
+    "metrics",
     "networks",
     "optimizers",
     "plots",

@@ -25,6 +25,7 @@ from tests.python.bad_input import (
     images,
     layers,
     loop,
+    metrics,
     networks,
     numpy_functions,
     numpy_shapes,
@@ -48,6 +49,7 @@ TABLES = (
     images,
     layers,
     loop,
+    metrics,
     networks,
     numpy_functions,
     numpy_shapes,
@@ -77,6 +79,10 @@ HOOKS = ("begin", "step", "validation", "epoch", "end")
 UNCHECKED = {
     "diagnosis.Finding": "a record",
     "samplers.LogZ": "a record",
+    **{
+        f"metrics.{name}": "a record"
+        for name in ("ChainDiagnostics", "Comparison", "Distance", "Likelihood", "ScoreError")
+    },
     "callbacks.StopTraining": "an exception",
     **{f"Callback.on_{when}": "called by fits" for when in HOOKS},
     "CSVLogger.on_begin": "called by fits",

@@ -20,6 +20,7 @@ from ebmlib import (
     errors,
     estimators,
     layers,
+    metrics,
     networks,
     optimizers,
     samplers,
@@ -99,6 +100,7 @@ def estimator(cls):
 
 
 ESTIMATORS = tuple(getattr(estimators, name) for name in estimators.__all__)
+LIKELIHOOD = metrics.Likelihood(-2.0, 0.1, 100, "nats")
 
 
 # Examples of each class; a class that is not here is made without arguments.
@@ -118,6 +120,11 @@ EXAMPLES = {
         lambda: networks.MLP((3,)).bind(2, random_state=0),
         lambda: function_network().bind(2, random_state=0),
     ],
+    metrics.ChainDiagnostics: [lambda: metrics.ChainDiagnostics(np.ones(2), ROWS[0], ROWS[1])],
+    metrics.Comparison: [lambda: metrics.Comparison(LIKELIHOOD, LIKELIHOOD, 0.0, 0.1)],
+    metrics.Distance: [lambda: metrics.Distance(0.5, 0.01)],
+    metrics.Likelihood: [lambda: LIKELIHOOD],
+    metrics.ScoreError: [lambda: metrics.ScoreError(1.0, 2.0, 0.5)],
     networks.Function: [lambda: function_network()],
     networks.BoundGenerator: [lambda: networks.MLPGenerator(3, (4,)).bind(2, random_state=0)],
     networks.BoundLinear: [lambda: networks.LinearGenerator(3).bind(4, random_state=0)],

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import datasets
 from ._checks import floats, whole
 from .datasets.planar import Extent, generator
-from .errors import ShapeError
+from .errors import NotFittedError, ShapeError
 from .networks import BoundNetwork
 
 __all__ = [
@@ -327,7 +327,7 @@ def kl_divergence(
     extent = getattr(law, "extent", None) if extent is None else extent
     points, area = datasets.grid(extent, n)  # type: ignore[arg-type]
     log_p = truth(points)
-    if log_z is None and getattr(model, "log_z_", None) is None and _has_energy(model):
+    if log_z is None and _has_energy(model) and _log_z_of(model) is None:
         log_q = _density(model, who, 0.0)(points)
         log_q = log_q - datasets.log_z(-log_q, area)
     else:
@@ -661,7 +661,7 @@ def _density(model: Any, who: str, log_z: float | None, name: str = "model") -> 
         function = model.log_density
     elif _has_energy(model):
         energy = model if isinstance(model, BoundNetwork) else model.energy
-        function, offset = (lambda x: -energy(x)), getattr(model, "log_z_", None)
+        function, offset = (lambda x: -energy(x)), _log_z_of(model)
     elif callable(model):
         function = model
     else:
@@ -677,6 +677,19 @@ def _density(model: Any, who: str, log_z: float | None, name: str = "model") -> 
 
 def _has_energy(model: Any) -> bool:
     return isinstance(model, BoundNetwork) or hasattr(model, "energy")
+
+
+def _log_z_of(model: Any) -> float | None:
+    """What the model, or the network that is its energy, says of log Z."""
+    owners: tuple[Any, ...] = (model, getattr(model, "energy", None))
+    for owner in owners:
+        try:
+            return float(owner.log_z_)
+        except NotFittedError:
+            raise
+        except AttributeError:
+            continue
+    return None
 
 
 def _likelihood(values: Float64, unit: str) -> Likelihood:

@@ -97,7 +97,7 @@ def report(root: Path) -> str:
     """Files and lines of each folder of csrc, from the ground up, and of the other folders."""
     rows = []
     csrc = [f"csrc/{folder}" for folder in LEVEL if folder != "cuda"]
-    for folder in (*csrc, "cuda", "ebmlib", "tests", "benchmarks"):
+    for folder in (*csrc, "cuda", "ebmlib", "tests", "benchmarks", "experiments"):
         files = [
             path
             for path in (root / folder).rglob("*")

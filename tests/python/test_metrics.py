@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ebmlib import datasets, estimators, metrics, networks, preprocessing
+from ebmlib import datasets, errors, estimators, metrics, networks, preprocessing
 
 LOG_2PI = np.log(2.0 * np.pi)
 
@@ -94,6 +94,16 @@ def test_energies_are_models():
         points, area = datasets.grid((-2, 2, -2, 2), 50)
         assert on_grid == datasets.log_z(energy(points), area)
         assert metrics.kl_divergence(normal, model, extent=(-2, 2, -2, 2), n=50) > 0.0
+
+
+def test_log_z_is_the_models_own():
+    g = networks.LinearGenerator(latent=1, sigma=0.7).bind(2, random_state=0)
+    x = g.sample(200, random_state=0)
+    exact = g.energy.log_prob(x).mean()
+    for model in (g, g.energy):
+        assert metrics.log_likelihood(model, x).mean == pytest.approx(exact, rel=1e-6)
+    with pytest.raises(errors.NotFittedError):
+        metrics.log_likelihood(estimators.MaximumLikelihood(), x)
 
 
 def test_compare_likelihoods():

@@ -485,7 +485,10 @@ def test_bad_sets_of_arrays_say_why(net):
         walk.sample(joint, {"a": np.array(["b"])})
     with pytest.raises(ebm.errors.ShapeError, match="x0: got no arrays"):
         walk.sample(joint, {})
-    with pytest.raises(TypeError, match="x0: got a tuple, expected an array"):
+    with pytest.raises(TypeError, match="x0: got a dict, expected an array"):
+        walk.sample(net, {"x": x})
+    # What a network walks on is one array, as NumPy makes it of a tuple of rows.
+    with pytest.raises(ebm.errors.ShapeError, match=r"x0: shape \(2, 4, \d+\), expected \(N, "):
         walk.sample(net, (x, x))
     with pytest.raises(ValueError, match="out: got an array, expected None for chains over"):
         walk.sample(joint, {"x": x}, return_trace=True, out=np.zeros((60, 4, 3)))

@@ -298,6 +298,34 @@ CASES = [
         ),
     ),
     *cases(
+        "entropy.GaussNewton",
+        lambda: score(entropy.GaussNewton()),
+        (
+            lambda: score(entropy.GaussNewton(n_cg=0)),
+            ValueError,
+            "gauss_newton: n_cg: got 0, expected a whole number from 1 to 1024",
+        ),
+        (
+            lambda: score(entropy.GaussNewton(pool=-1)),
+            ValueError,
+            "gauss_newton: pool: got -1, expected a whole number from 0 to 1048576",
+        ),
+        (
+            lambda: score(entropy.GaussNewton(decay=1.0)),
+            ValueError,
+            r"gauss_newton: decay: got 1, expected a number .*",
+        ),
+    ),
+    *cases(
+        "GaussNewton.start",
+        lambda: entropy.GaussNewton().start(generator()),
+        (
+            lambda: entropy.GaussNewton().start(),
+            TypeError,
+            r"GaussNewton\.start\(\) missing 1 required positional argument: 'generator'",
+        ),
+    ),
+    *cases(
         "HMC.start",
         lambda: entropy.HMC().start(generator()),
         (

@@ -177,8 +177,8 @@ CASES = [
         ),
         (
             lambda: walk().run(networks.MLP((4,)).bind(2), begun()._replace(x=(X0, X0))),
-            TypeError,
-            r"x0: got a tuple, expected an array \(N, \.\.\.\)",
+            ShapeError,
+            r"x0: shape \(2, \d+, 2\), expected \(N, 2,\)",
         ),
         (
             lambda: walk().run(lambda x: energy(x["a"]), begun()),

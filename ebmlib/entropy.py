@@ -274,7 +274,7 @@ class GaussNewton(Estimate):
     >>> g = networks.LinearGenerator(latent=2, sigma=0.5).bind(3, random_state=0)
     >>> x, z0 = g.sample(1000, random_state=0, return_latent=True)
     >>> made = entropy.GaussNewton().score(g, x, z0, random_state=0)
-    >>> bool(np.abs(made - g.score(x)).max() < 0.1)
+    >>> bool(np.corrcoef(made.ravel(), g.score(x).ravel())[0, 1] > 0.99)
     True
     """
 

@@ -110,6 +110,11 @@ static ebm_ref importance_loss(const ebm_entropy_query *q, ebm_graph *g)
     return ebm_neg(g, ebm_add(g, joint, ebm_sum_all(g, eta)));
 }
 
+static ebm_ref mean_eta(const ebm_entropy_query *q, ebm_graph *g)
+{
+    return ebm_mean_all(g, ebm_exp(g, log_eta(q, g)));
+}
+
 static const ebm_option importance_rows[] = {
     EBM_IMPORTANCE_OPTIONS(EBM_OPTION_ROW, ebm_importance_options)};
 
@@ -120,6 +125,8 @@ const ebm_entropy_kind ebm__entropy_importance = {
     .statistics = importance_statistics,
     .info = "ess",
     .score = importance_score,
+    .watched = "eta",
+    .watch = mean_eta,
     .loss = importance_loss,
 };
 

@@ -53,6 +53,8 @@ typedef struct ebm_entropy_kind {
     ebm_ref (*score)(const ebm_entropy_query *q, ebm_graph *g, ebm_ref *info);
     /* (), differentiable in x and z0, whatever they are. */
     ebm_ref (*bound)(const ebm_entropy_query *q, ebm_graph *g);
+    const char *watched; /* what is worth a metric of the part: "eta", (); NULL: nothing */
+    ebm_ref (*watch)(const ebm_entropy_query *q, ebm_graph *g);
     /* What the part goes down, (), NULL if it is not trained; x and z0 are constants. */
     ebm_ref (*loss)(const ebm_entropy_query *q, ebm_graph *g);
 } ebm_entropy_kind;

@@ -44,6 +44,12 @@ static ebm_draw_statistics statistics(const void *options)
     return o->statistics == 0 ? EBM_DRAWS_BATCH : EBM_DRAWS_RUNNING;
 }
 
+static ebm_ref step_size(const ebm_entropy_query *q, ebm_graph *g)
+{
+    ebm_shape scalar = EBM_SCALAR;
+    return ebm_scope_statistic(&q->own, g, "step_size", &scalar, (ebm_init){0});
+}
+
 /* Burns in, and sums g(z) of the draws; the acceptance of the last step. */
 static ebm_ref walk(const ebm_entropy_query *q, ebm_graph *g, const ebm_sampler *sampler,
                     ebm_ref *acceptance)
@@ -54,9 +60,8 @@ static ebm_ref walk(const ebm_entropy_query *q, ebm_graph *g, const ebm_sampler 
                          .context = &p,
                          .rows_independent = true,
                          .name = "posterior"};
-    ebm_shape scalar = EBM_SCALAR;
     ebm_ref carry[EBM_SAMPLER_MAX], info[EBM_SAMPLER_MAX], sum = EBM_NONE;
-    ebm_ref kept = ebm_scope_statistic(&q->own, g, "step_size", &scalar, (ebm_init){0});
+    ebm_ref kept = step_size(q, g);
     ebm_sampler_start(sampler, &energy, NULL, g, q->z0, carry);
     if (carry[0] == EBM_POISON) return EBM_POISON;
     ebm_shape rows = ebm_ref_shape(g, carry[EBM_WALK_STEP]);
@@ -106,4 +111,6 @@ const ebm_entropy_kind ebm__entropy_hmc = {
     .statistics = statistics,
     .info = "acceptance",
     .score = score,
+    .watched = "step_size",
+    .watch = step_size,
 };

@@ -171,6 +171,8 @@ static ebm_ref entropy_term(const vera *v, const ebm_scope *scope)
     ebm_ref norms = ebm_sqrt(g, ebm_sum_rows(g, ebm_square(g, score)));
     ebm_training_metric(t, "score_norm", ebm_mean_all(g, norms));
     if (entropy->kind->info) ebm_training_metric(t, entropy->kind->info, ebm_mean_all(g, info));
+    if (entropy->kind->watch)
+        ebm_training_metric(t, entropy->kind->watched, entropy->kind->watch(&q, g));
     if (v->kept) ebm_training_statistics(t, EBM_PART_ENTROPY, v->kept, 1.0);
     return ebm_scale(g, product, v->o->entropy_weight);
 }

@@ -96,8 +96,9 @@ class VERA(EnergyEstimator):
     history_ : dict of arrays
         For each step: energy_data, energy_samples, gap, loss, gradient_norm (of the penalty),
         grad_norm, learning_rate; generator_loss, sigma, generator_grad_norm,
-        generator_learning_rate; score_norm and ess (effective draws of z for an x) where the
-        entropy is estimated so; entropy_loss and the part's own.
+        generator_learning_rate; score_norm where the entropy's score is estimated, with ess
+        (effective draws of z for an x) and the mean eta, acceptance and step_size, or trust;
+        entropy_loss and the part's own.
 
     Examples
     --------

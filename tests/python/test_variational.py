@@ -222,9 +222,9 @@ def test_history_tells_what_matters(rows):
         "generator_learning_rate",
     }
     own = {
-        "importance": {"ess", "score_norm", "entropy_loss", "posterior_grad_norm"}
+        "importance": {"ess", "eta", "score_norm", "entropy_loss", "posterior_grad_norm"}
         | {"posterior_learning_rate"},
-        "hmc": {"acceptance", "score_norm"},
+        "hmc": {"acceptance", "step_size", "score_norm"},
         "gauss_newton": {"trust", "score_norm"},
         "mutual_information": {"entropy_loss", "critic_grad_norm", "critic_learning_rate"},
         "none": set(),

@@ -116,7 +116,7 @@ typedef struct ebm_hmc_entropy_options {
 #define EBM_GAUSS_NEWTON_OPTIONS(X, S)                                                              \
     X(S, INT,    n_steps,    2,    1,            64,        "", "Gauss-Newton steps")               \
     X(S, INT,    n_cg,       2,    1,            1 << 10,   "", "conjugate gradients of a step")    \
-    X(S, INT,    pool,       8,    0,            1 << 20,   "", "draws of the prior for each x")    \
+    X(S, INT,    pool,       4,    0,            1 << 20,   "", "draws of the prior for each x")    \
     X(S, REAL,   decay,      0.99, EBM_POSITIVE, 0.9999999, "", "memory of the preconditioner")     \
     X(S, CHOICE, statistics, 0,    0,            0,         EBM_ROW_STATISTICS_WORDS, "of batch norm, for all passes")
 /* clang-format on */

@@ -184,10 +184,21 @@ static ebm_ref log_likelihoods(const problem *p, ebm_ref y)
     return ebm_mul(g, ebm_scale(g, square, -0.5), p->precision);
 }
 
-/* Self-normalised importance sampling by the prior: z0 among the candidates is an exact draw of
- * the posterior, so that the mean is unbiased for any number of others (iterated sampling
- * importance resampling; Andrieu, Lee and Vihola 2018).  The others are the z0 of all rows, and
- * `pool` more for each; the value of the own one is `mean`. */
+/* The weight of a candidate that lies at y, (B, 1), against those whose log-sum is given. */
+static ebm_ref weight_against(const problem *p, ebm_ref y, ebm_ref log_sum)
+{
+    ebm_graph *g = p->g;
+    ebm_ref r = ebm_sub(g, p->x, y);
+    ebm_ref own = ebm_mul(g, ebm_scale(g, dot(p, r, r), -0.5), p->precision);
+    return ebm_sigmoid(g, ebm_sub(g, own, log_sum));
+}
+
+/* Self-normalised importance sampling by the prior: with an exact draw of the posterior among the
+ * candidates the mean is unbiased for any number of others (iterated sampling importance
+ * resampling; Andrieu, Lee and Vihola 2018).  z0 is one, and where g is linear its mirror in the
+ * posterior's mean is one too, whose row is 2 mean - y0: the mean of the two estimates does not
+ * lean on z0.  The others are the z0 of all rows, which are independent of one another, and `pool`
+ * more for each. */
 static ebm_ref pooled(const problem *p, ebm_ref y0, ebm_ref mean)
 {
     ebm_graph *g = p->g;
@@ -205,10 +216,11 @@ static ebm_ref pooled(const problem *p, ebm_ref y0, ebm_ref mean)
     ebm_ref own_place = diagonal(p, p->b, ebm_ref_shape(g, y).dim[0]);
     log_w = ebm_select(g, own_place, ebm_scalar_like(g, log_w, -INFINITY), log_w);
     ebm_ref others = ebm_matmul(g, ebm_softmax(g, log_w, 1), y);
-    ebm_ref r = ebm_sub(g, p->x, y0);
-    ebm_ref own = ebm_mul(g, ebm_scale(g, dot(p, r, r), -0.5), p->precision);
-    ebm_ref w = ebm_sigmoid(g, ebm_sub(g, own, ebm_logsumexp(g, log_w, 1 << 1, true)));
-    return ebm_add(g, others, ebm_mul(g, w, ebm_sub(g, mean, others)));
+    ebm_ref log_sum = ebm_logsumexp(g, log_w, 1 << 1, true);
+    ebm_ref mirror = ebm_sub(g, ebm_scale(g, mean, 2.0), y0);
+    ebm_ref one = ebm_mul(g, weight_against(p, y0, log_sum), ebm_sub(g, y0, others));
+    ebm_ref other = ebm_mul(g, weight_against(p, mirror, log_sum), ebm_sub(g, mirror, others));
+    return ebm_add(g, others, ebm_scale(g, ebm_add(g, one, other), 0.5));
 }
 
 /* ---- the kind ---------------------------------------------------------------------------- */

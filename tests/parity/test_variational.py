@@ -118,10 +118,12 @@ def gauss_newton(how, q, p, x, z0, pool, statistics):
     local = y0 + trust[:, None] * (linear - y0)
     score = []
     for i in range(N):
-        others = jnp.concatenate([y0[:i], y0[i + 1 :], values(pool)])
-        log_w = -jnp.square(jnp.concatenate([y0[i : i + 1], others]) - x[i]).sum(1) / (2 * s2)
-        w = jax.nn.softmax(log_w)
-        score.append((w @ jnp.concatenate([local[i : i + 1], others]) - x[i]) / s2)
+        others, mean = jnp.concatenate([y0[:i], y0[i + 1 :], values(pool)]), 0
+        for own in (y0[i], 2 * local[i] - y0[i]):
+            all_of_them = jnp.concatenate([own[None], others])
+            log_w = -jnp.square(all_of_them - x[i]).sum(1) / (2 * s2)
+            mean += jax.nn.softmax(log_w) @ all_of_them / 2
+        score.append((mean - x[i]) / s2)
     return jnp.stack(score), trust.mean(), {"fisher": fisher, "count": count}
 
 

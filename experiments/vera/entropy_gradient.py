@@ -39,8 +39,11 @@ ROWS = 128  # a training batch
 FIXED = 10  # samples of B.4
 
 
-def methods(quick):
-    """name: (estimate, estimates a fixed x for B.4, fresh draws for the share)."""
+def methods(d, quick):
+    """{name: (estimate, estimates a fixed x for B.4, fresh draws for the share)}.
+
+    An error lies in the d directions of W, so the fewer they are the noisier is the share.
+    """
     found = {}
     sizes = {1: (2000, 4096), 20: (1000, 4096), 200: (200, 1024), 2000: (20, 128)}
     for k in (20, 200) if quick else sizes:
@@ -48,7 +51,7 @@ def methods(quick):
     for burn_in in (2,) if quick else (2, 500):
         for gradient in ("full", "prior"):
             made = entropy.HMC(draws=2, burn_in=burn_in, gradient=gradient)
-            size = (1000, 4096) if burn_in == 2 else (50, 256)
+            size = (1000, 4096) if burn_in == 2 else (50, 512 * min(8, max(1, 100 // d)))
             found[f"HMC {burn_in} {gradient}"] = (made, *size)
     found["Gauss-Newton"] = (entropy.GaussNewton(), 100, 4096)
     if quick:
@@ -170,7 +173,7 @@ def main():
     results = []
     for d in sizes:
         generator = networks.LinearGenerator(latent=d).bind_data(X)
-        for name, (estimate, *counts) in methods(options.quick).items():
+        for name, (estimate, *counts) in methods(d, options.quick).items():
             if not name.startswith(tuple(options.methods or [""])):
                 continue
             repeats = [judge(estimate, generator, *counts, r) for r in range(options.repeats)]

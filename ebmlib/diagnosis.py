@@ -323,7 +323,7 @@ def _entropy(facts: Facts) -> Iterator[Finding]:
             "warning",
             f"of {getattr(entropy, 'draws', 1)} draws {draws.mean():.3g} count in the last "
             f"{len(draws)} steps: importance sampling finds a small share of the entropy's "
-            "gradient, and the energy ends too flat",
+            "gradient, and the energy ends too flat where the data are broad",
             {"ess": float(draws.mean()), "draws": int(getattr(entropy, "draws", 1))},
             "entropy='hmc', more draws, or a larger sigma",
         )

@@ -264,8 +264,8 @@ class PCD(EnergyEstimator):
     def paper(cls: type[Self], setting: str = "toy", **changes: Any) -> Self:
         """The baseline of VERA's paper (Grathwohl et al. 2021), as far as it states it.
 
-        Chains are `Langevin.tied`, sigma = 0.1 (equation 12), from a buffer of 10,000 of which
-        5% begin anew; without noise on the data and without l2.
+        Chains are `ebmlib.samplers.Langevin.tied`, sigma 0.1 (equation 12), from a buffer of
+        10,000 of which 5% begin anew; without noise on the data and without l2.
 
         Parameters
         ----------

@@ -18,7 +18,7 @@ class MaximumLikelihood(EnergyEstimator):
     Parameters
     ----------
     network : NICE, GaussianMixture, LinearGenerator, Function or None
-        One whose energy is -log p(x), all terms kept; a `Function` says so by
+        One whose energy is -log p(x), all terms kept; an `ebmlib.networks.Function` says so by
         ``normalized=True``.  None: ``GaussianMixture()``.
     sampler : Langevin or None
         What chains of `sample` walk with; training needs none.  None: ``Langevin()``.

@@ -325,7 +325,7 @@ def _entropy(facts: Facts) -> Iterator[Finding]:
             f"{len(draws)} steps: importance sampling finds a small share of the entropy's "
             "gradient, and the energy ends too flat where the data are broad",
             {"ess": float(draws.mean()), "draws": int(getattr(entropy, "draws", 1))},
-            "entropy='hmc', more draws, or a larger sigma",
+            "entropy='gauss_newton' or 'hmc', more draws, or a larger sigma",
         )
     yield from _entropy_acceptance(facts, getattr(entropy, "target", None))
 

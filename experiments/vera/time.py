@@ -34,6 +34,7 @@ STEPS, TURNS = 10, 11
 KINDS = {
     "none": None,
     "importance, k = 20": entropy.Importance(draws=20),
+    "Gauss-Newton": entropy.GaussNewton(),
     "HMC, 2 burn-in": entropy.HMC(draws=2, burn_in=2),
     "HMC, 20 burn-in": entropy.HMC(draws=2, burn_in=20),
 }

@@ -36,3 +36,18 @@ def test_entropy_gradient(tmp_path):
         assert share[d, "importance 20"] < share[d, "importance 200"] < 1.1
         assert share[d, "HMC 2 prior"] < share[d, "HMC 2 full"] < 1.1
     assert share[20, "importance 20"] < 0.6
+
+
+def test_time(tmp_path):
+    """FLOPs are counted, so they are what is looked at; times are those of a busy machine."""
+    pytest.importorskip("matplotlib")
+    drawn = tmp_path / "figure.png"
+    results = run("vera/time.py", tmp_path, "--figure", drawn)
+    assert drawn.stat().st_size > 10_000
+    assert [round(result["share"], 2) for result in results] == [0.5, 0.04, 0.15]
+    for result in results:
+        flops = {name: found["flops"] for name, found in result["systems"].items()}
+        assert flops["none"] < flops["importance, k = 20"] < flops["HMC, 20 burn-in"]
+        assert all(found["ms"] > 0 for found in result["systems"].values())
+    none = [result["systems"]["none"]["flops"] for result in results]
+    assert max(none) < 0.5  # the energy's part: 3 passes and a penalty, for 20 steps of 3

@@ -13,7 +13,7 @@ three, and `value_range` says which numbers are black and white.
 from __future__ import annotations
 
 from .chains import autocorrelation, chain_paths, sampler_info, trace
-from .energies import density_comparison, energy_histogram, energy_map
+from .energies import density_comparison, density_panels, energy_histogram, energy_map
 from .images import chain_strip, image_grid, nearest_neighbours
 from .training import training_history
 
@@ -22,6 +22,7 @@ __all__ = [
     "chain_paths",
     "chain_strip",
     "density_comparison",
+    "density_panels",
     "energy_histogram",
     "energy_map",
     "image_grid",

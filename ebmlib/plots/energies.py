@@ -151,6 +151,94 @@ def density_comparison(
     return ax
 
 
+def density_panels(
+    energies: Mapping[str, Energy],
+    extent: Extent,
+    n: int = 150,
+    *,
+    samples: Mapping[str, ArrayLike] | None = None,
+    columns: int | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Densities of several energies on one part of the plane, side by side.
+
+    Each is exp(-E) / Z, normalised over the box.  All have the colours of the first, the truth
+    or what the others are compared with: brighter than its highest is as bright.
+
+    Parameters
+    ----------
+    energies : mapping of str to callable
+        A name, which is the title, and what takes points, float32 of shape (m, 2), and gives m
+        energies.
+    extent : tuple of float
+        (left, right, bottom, top).
+    n : int
+        Points a side.
+    samples : mapping of str to array_like, shape (s, 2), optional
+        Dots on the panels of these names.
+    columns : int, optional
+        Panels in a row; all of them by default.
+    ax : matplotlib.axes.Axes, optional
+        What the panels share; they are its ``child_axes``.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        There are no energies, one gives another number of values or a NaN, `samples` are not
+        points of the plane, or have a name that no energy has.
+
+    Examples
+    --------
+    >>> from ebmlib import datasets, plots
+    >>> law = datasets.moons()
+    >>> wider = datasets.moons(sigma=0.4)
+    >>> ax = plots.density_panels(
+    ...     {"truth": lambda x: -law.log_density(x), "model": lambda x: -wider.log_density(x)},
+    ...     law.extent, n=50, samples={"model": wider.sample(100, random_state=0)})
+    >>> [panel.get_title() for panel in ax.child_axes]
+    ['truth', 'model']
+    """
+    who = "density_panels"
+    mapping(energies, f"{who}: energies")
+    dots = {} if samples is None else mapping(samples, f"{who}: samples")
+    if not energies:
+        raise ValueError(f"{who}: energies: got none, expected some")
+    if unknown := [name for name in dots if name not in energies]:
+        raise ValueError(
+            f"{who}: samples: got {unknown[0]!r}, expected some of {list(energies)}"
+        )
+    points, area = grid(extent, n)
+    densities = {}
+    for name, energy in energies.items():
+        function(energy, f"{who}: {name!r}")
+        values = _energies(who, energy, points)
+        densities[name] = np.exp(-values - log_z(values, area)).reshape(n, n)
+    places = {name: _dots(who, rows) for name, rows in dots.items()}
+    across = len(energies) if columns is None else whole(columns, f"{who}: columns", 1)
+    across = min(across, len(energies))
+    down = -(-len(energies) // across)
+    tall = (extent[3] - extent[2]) / (extent[1] - extent[0])
+    ax = new_axes(ax, 1.6 * across, (1.6 * tall + 0.3) * down)
+    ax.set_axis_off()
+    top = float(next(iter(densities.values())).max())
+    for k, (name, density) in enumerate(densities.items()):
+        row, column = divmod(k, across)
+        corner = column / across, 1 - (row + 1) / down
+        panel = ax.inset_axes((*corner, 0.96 / across, 0.86 / down))
+        panel.imshow(density, extent=extent, origin="lower", cmap="magma", vmin=0.0, vmax=top)
+        if name in places:
+            at = places[name]
+            panel.scatter(at[:, 0], at[:, 1], s=1.5, c="#56B4E9", linewidths=0, alpha=0.7)
+        panel.set(xticks=[], yticks=[], xlim=extent[:2], ylim=extent[2:])
+        panel.spines[:].set_visible(False)
+        panel.set_title(name, fontsize="small", pad=3)
+    return ax
+
+
 def _dots(who: str, samples: ArrayLike) -> Array:
     dots = as_numbers(samples, f"{who}: samples")
     if dots.ndim != 2 or dots.shape[1] != 2:

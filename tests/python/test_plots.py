@@ -205,6 +205,30 @@ def test_density_comparison_of_a_board():
 # ---- chains ----------------------------------------------------------------------------------
 
 
+def test_density_panels():
+    law, board = datasets.gaussians8(), datasets.checkerboard()
+    energies = {
+        "law": lambda x: 7 - law.log_density(x),
+        "board": lambda x: -board.log_density(x),
+        "flat": lambda x: 0 * x[:, 0],
+    }
+    dots = {"flat": [[1.0, 2.0]]}
+    ax = plots.density_panels(energies, law.extent, 40, samples=dots, columns=2)
+    ax.figure.canvas.draw()
+    points, area = datasets.grid(law.extent, 40)
+    expected = np.exp(law.log_density(points)).reshape(40, 40)
+    first, *others = (panel.images[0] for panel in ax.child_axes)
+    np.testing.assert_allclose(first.get_array(), expected, rtol=1e-3, atol=1e-9)
+    for image in others:
+        assert image.get_array().sum() * area == pytest.approx(1.0)
+        assert image.get_clim() == first.get_clim()
+    corners = [panel.get_position().bounds[:2] for panel in ax.child_axes]
+    assert corners[0][1] == corners[1][1] > corners[2][1]
+    assert corners[0][0] == corners[2][0] < corners[1][0]
+    *bare, dotted = [len(panel.collections) for panel in ax.child_axes]
+    assert (bare, dotted) == ([0, 0], 1)
+
+
 def test_trace(rng):
     x = rng.normal(size=(30, 6, 2, 3))
     ax = plots.trace(x, 3, coordinate=4, steps=np.arange(30) * 10)

@@ -287,6 +287,40 @@ CASES = [
         ),
     ),
     *cases(
+        "plots.density_panels",
+        lambda: drawn(plots.density_panels, {"a": energy}, (-1, 1, -1, 1), 8),
+        (
+            lambda: plots.density_panels({}, (-1, 1, -1, 1), 8),
+            ValueError,
+            "density_panels: energies: got none, expected some",
+        ),
+        (
+            lambda: plots.density_panels(energy, (-1, 1, -1, 1), 8),
+            TypeError,
+            "density_panels: energies: got function, expected a dict of series",
+        ),
+        (
+            lambda: plots.density_panels({"a": 3}, (-1, 1, -1, 1), 8),
+            TypeError,
+            "density_panels: 'a': function: got int, expected a function",
+        ),
+        (
+            lambda: plots.density_panels({"a": lambda x: x}, (-1, 1, -1, 1), 8),
+            ValueError,
+            r"density_panels: energies of 64 points: got \(64, 2\), expected \(64,\)",
+        ),
+        (
+            lambda: plots.density_panels({"a": energy}, (-1, 1, -1, 1), 8, samples={"b": X}),
+            ValueError,
+            r"density_panels: samples: got 'b', expected some of \['a'\]",
+        ),
+        (
+            lambda: plots.density_panels({"a": energy}, (-1, 1, -1, 1), 8, columns=0),
+            ValueError,
+            "density_panels: columns: got 0, expected a whole number of at least 1",
+        ),
+    ),
+    *cases(
         "plots.energy_histogram",
         lambda: drawn(plots.energy_histogram, {"data": X[:, 0]}),
         (

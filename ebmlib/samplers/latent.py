@@ -72,7 +72,9 @@ def posterior(generator: Any, x: Any, gradient: str = "full") -> Callable[[Any],
     return energy
 
 
-def refinement(energy: Any, generator: Any, target: str = "exact") -> Callable[[Any], Any]:
+def refinement(
+    energy: Any, generator: Any, target: str = "exact", scaled: bool = False
+) -> Callable[[Any], Any]:
     """The energy of what makes a generator's samples, {"z", "eps"}, with x = g(z) + sigma eps.
 
     - "exact", E(x) + |z|^2 / 2: for every z the law of x is exp(-E), so x has it;
@@ -88,6 +90,9 @@ def refinement(energy: Any, generator: Any, target: str = "exact") -> Callable[[
     generator : BoundGenerator, or a function with ``sigma``
         g: (N, latent) -> (N, ...).
     target : {"exact", "flat", "tilted"}, default "exact"
+    scaled : bool, default False
+        "eps" holds sigma eps, the noise in units of x.  The law of x is the same; but chains of
+        one step size for all move x as easily where sigma is small.
 
     Returns
     -------
@@ -113,10 +118,11 @@ def refinement(energy: Any, generator: Any, target: str = "exact") -> Callable[[
     g.need_noise(f"refinement: target {target!r}")
 
     def joint(p: Any) -> Any:
-        e = of_x(g(p["z"]) + g.sigma * p["eps"])
+        noise = p["eps"] if scaled else g.sigma * p["eps"]
+        e = of_x(g(p["z"]) + noise)
         if target != "flat":
             e = e + _half_squares(p["z"])
-        return e + _half_squares(p["eps"]) if target == "tilted" else e
+        return e + _half_squares(noise / g.sigma) if target == "tilted" else e
 
     return joint
 
@@ -128,6 +134,7 @@ def refine(
     target: str = "exact",
     sampler: Sampler | None = None,
     *,
+    scaled: bool | None = None,
     n_steps: int | None = None,
     random_state: Any = None,
     return_latent: bool = False,
@@ -147,6 +154,10 @@ def refine(
         None: VERA's 100 steps and its acceptance, with its code's first size, as ``MALA(1 /
         latent, n_steps=100, adapt="dual_averaging", target=0.57, n_adapt=50)``.  `MALA.tied`
         has drift delta^2 / 2 and deviation delta, `MALA.as_printed` what the paper prints.
+    scaled : bool or None
+        Chains walk on sigma eps; False: on eps, as the paper, where a small sigma keeps x from
+        moving (experiments/vera/RESULTS.md).  None: on sigma eps, but for "tilted", whose eps
+        stay N(0, I)-like.
     n_steps : int or None
         None: the sampler's own.
     random_state : int, numpy.random.Generator or None
@@ -171,7 +182,8 @@ def refine(
     >>> samplers.refine(energy, g, 100, random_state=0).shape
     (100, 2)
     """
-    joint = refinement(energy, generator, target)
+    scaled = target != "tilted" if scaled is None else bool(scaled)
+    joint = refinement(energy, generator, target, scaled)
     g = _Generator(generator, "refine")
     n = whole(n_samples, "n_samples", 1)
     if sampler is None:
@@ -186,10 +198,13 @@ def refine(
     z = random.normal(random.fold_in(words, 0), (n, g.latent), dtype=g.dtype)
     row = np.shape(g(z))[1:]
     eps = random.normal(random.fold_in(words, 1), (n, *row), dtype=g.dtype)
-    start = ChainState({"z": z, "eps": eps}, random.fold_in(words, 2), 0)
+    sigma = g.dtype.type(g.sigma)
+    unit = sigma if scaled else g.dtype.type(1)  # of what is walked on
+    start = ChainState({"z": z, "eps": unit * eps}, random.fold_in(words, 2), 0)
     state, infos = sampler.run(joint, start, n_steps)
-    x = g(state.x["z"]) + g.dtype.type(g.sigma) * state.x["eps"]
-    results = [x] + [state.x] * return_latent + [infos] * return_info
+    latent = {"z": state.x["z"], "eps": state.x["eps"] / unit}
+    x = g(latent["z"]) + sigma * latent["eps"]
+    results = [x] + [latent] * return_latent + [infos] * return_info
     return tuple(results) if len(results) > 1 else x
 
 

@@ -54,19 +54,18 @@ def refine(energy, g, n, target, n_steps, seed):
     """Rows x (n, ...), and the mean acceptance of the last step."""
     if n_steps == 0:
         return samplers.refine(energy, g, n, n_steps=0, random_state=seed), np.nan
-    if target != "scaled":
-        x, info = samplers.refine(
-            energy, g, n, target, mala(n_steps), random_state=seed, return_info=True
-        )
-        return x, info["acceptance"][-1].mean()
-
-    def joint(p):
-        return energy(g(p["z"]) + p["u"]) + 0.5 * np.sum(p["z"] ** 2, axis=1)
-
-    x, z = g.sample(n, random_state=seed, return_latent=True)
-    start = {"z": z, "u": x - g(z)}
-    p, info = mala(n_steps).sample(joint, start, random_state=seed, return_info=True)
-    return g(p["z"]) + p["u"], info["acceptance"][-1].mean()
+    scaled = target == "scaled"
+    x, info = samplers.refine(
+        energy,
+        g,
+        n,
+        "exact" if scaled else target,
+        mala(n_steps),
+        scaled=scaled,
+        random_state=seed,
+        return_info=True,
+    )
+    return x, info["acceptance"][-1].mean()
 
 
 def gaussian(sigma, target, n_steps, n, seed):

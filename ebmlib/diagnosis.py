@@ -316,8 +316,8 @@ def _entropy(facts: Facts) -> Iterator[Finding]:
             "an entropy, with an entropy_weight of 1 and then less until training is stable",
         )
         return
-    draws = _tail(facts.history.get("ess", np.full(1, np.inf)))
-    if draws.mean() < 1.5:
+    draws = _tail(facts.history.get("ess", np.empty(0)))
+    if len(draws) and draws.mean() < 1.5:
         yield Finding(
             "few_draws",
             "warning",

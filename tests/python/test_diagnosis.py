@@ -82,6 +82,7 @@ def test_the_default_estimator_is_healthy(rows):
 
 def test_an_untrained_estimator_can_be_asked(rows):
     assert make(max_steps=0).fit(rows).diagnose().codes == []
+    assert made(rows, max_steps=0).diagnose().codes == []
     with pytest.raises(ValueError, match="not fitted yet"):
         make().diagnose()
 

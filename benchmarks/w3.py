@@ -146,9 +146,9 @@ class W3Sampler:
                 k: weight(a) for k, a in below(before, prefix).items() if k in moments
             }
         last = {name: column[-1] for name, column in est.history_.items()}
-        log_sigma = params["generator"]["log_sigma"]
+        constants = 0.5 * (s["dim"] * np.log(2 * np.pi) - s["latent"])  # which log_q leaves out
         results = {
-            "loss_q": last["entropy_loss"] + s["dim"] * log_sigma,
+            "loss_q": last["entropy_loss"] - constants,
             "loss_e": last["loss"],
             "loss_g": last["generator_loss"],
             "grad_q": grads["posterior"],

@@ -39,7 +39,7 @@ class Entropy(Specification):
 
     @classmethod
     def _from_json(cls, text: dict[str, Any]) -> Specification:
-        return from_json(text, (GaussNewton, HMC, Importance, MutualInformation))
+        return from_json(text, KINDS)
 
     def _network(self) -> Network | None:
         """The network of its part."""
@@ -351,3 +351,6 @@ class MutualInformation(Entropy):
                 "such as networks.MLP()"
             )
         return self.critic
+
+
+KINDS: tuple[type[Entropy], ...] = (GaussNewton, HMC, Importance, MutualInformation)

@@ -31,6 +31,7 @@ ebm_shape ebm_entropy_critic_row(const ebm_generator *generator)
 
 /* The drawing sites of the proposals: of the score, and of the loss. */
 enum { PURPOSE_DRAWS = 0x696d706f, PURPOSE_FIT = 0x65746100 };
+static const double LOG_2_PI = 1.8378770664093453;
 
 static ebm_status list_eta(const void *options, const ebm_generator *generator, ebm_params *params)
 {
@@ -96,7 +97,7 @@ static ebm_ref importance_score(const ebm_entropy_query *q, ebm_graph *g, ebm_re
     return ebm_stop(g, ebm_reshape(g, ebm_mul(g, sum, precision), &like));
 }
 
-/* -E[log q(x|z) + log N(z)] - H(xi) by one draw: equation 9, negated. */
+/* -E[log q(x|z) + log N(z)] - H(xi) by one draw, with all constants: equation 9, negated. */
 static ebm_ref importance_loss(const ebm_entropy_query *q, ebm_graph *g)
 {
     if (q->x == EBM_POISON || q->z0 == EBM_POISON) return EBM_POISON;
@@ -107,7 +108,12 @@ static ebm_ref importance_loss(const ebm_entropy_query *q, ebm_graph *g)
     if (mean == EBM_POISON) return EBM_POISON;
     ebm_ref residual = ebm_sub(g, flat(g, mean), flat(g, q->x));
     ebm_ref joint = ebm_mean_all(g, log_joint(q, g, residual, z));
-    return ebm_neg(g, ebm_add(g, joint, ebm_sum_all(g, eta)));
+    ebm_ref log_sigma = ebm_generator_log_sigma(q->generator, &q->scope, g);
+    double size = (double)ebm_shape_size(&q->generator->row);
+    double constant = 0.5 * (size * LOG_2_PI - (double)q->generator->latent);
+    ebm_ref bound = ebm_sub(g, ebm_add(g, joint, ebm_sum_all(g, eta)),
+                            ebm_scale(g, log_sigma, size));
+    return ebm_shift(g, ebm_neg(g, bound), constant);
 }
 
 static ebm_ref mean_eta(const ebm_entropy_query *q, ebm_graph *g)

@@ -92,7 +92,7 @@ static ebm_ref *draw_scope(const vera *v, ebm_scope *scope)
 static void fit_entropy(const vera *v, const ebm_scope *scope)
 {
     ebm_training *t = v->t;
-    if (!t->entropy || !t->entropy->kind->loss) return;
+    if (!t->entropy || !t->entropy->kind->loss || v->o->entropy_weight == 0.0) return;
     ebm_entropy_query q = ask(v, scope, FOLD_FIT, true);
     ebm_ref loss = t->entropy->kind->loss(&q, t->g);
     ebm_training_metric(t, "entropy_loss", loss);

@@ -9,10 +9,9 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .. import entropy as entropies
 from .._checks import preset
 from .._estimator import EnergyEstimator
-from ..entropy import Entropy
+from ..entropy import KINDS, Entropy
 from ..networks import MLP, NICE, BoundGenerator, MLPGenerator, Network
 from ..optimizers import Adam, Optimizer
 from ..samplers import Sampler, refine
@@ -22,15 +21,7 @@ __all__ = ["MEG", "VERA"]
 
 Self = TypeVar("Self", bound="VERA")
 
-_WORDS: dict[str, type[Entropy]] = {
-    cls._kind: cls
-    for cls in (
-        entropies.GaussNewton,
-        entropies.HMC,
-        entropies.Importance,
-        entropies.MutualInformation,
-    )
-}
+_WORDS = {cls._kind: cls for cls in KINDS}
 
 
 class VERA(EnergyEstimator):

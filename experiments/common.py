@@ -1,66 +1,75 @@
-"""What experiments share: repeats with their own seeds, means with spreads, tables, files.
+"""What the experiments share: repeats that are kept as they come, spreads, tables.
 
-An experiment is a program: `python experiments/vera/NAME.py` prints a Markdown table; with
-`--json` and `--figure` it leaves its figures in files, with `--quick` it does the same at a
-size for tests. Seeds are fixed, so a second run gives the same figures but for the seconds.
+A run is named by a key, and what it found is written to a JSON file at once: a script that was
+stopped goes on where it was, and ``--fresh`` begins anew. Runs are seeded by their key alone,
+so that their order does not matter.
 """
 
 import argparse
 import json
-import platform
-import sys
+import statistics
 import time
 from pathlib import Path
 
-import numpy as np
-
-import ebmlib
+BUILD = Path(__file__).resolve().parents[1] / "build" / "experiments"
 
 
-def arguments(doc, repeats=3):
-    """The options that all have; `doc` is the program's docstring."""
-    parser = argparse.ArgumentParser(
+def parser(doc, name, seeds=3):
+    """The options of a script; ``doc`` is its docstring."""
+    options = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="a small size, for tests")
-    parser.add_argument("--repeats", type=int, default=repeats, help="with seeds 0, 1, ...")
-    parser.add_argument("--json", type=Path, help="write all figures here")
-    parser.add_argument("--figure", type=Path, help="draw them here")
-    return parser
+    options.add_argument("--seeds", type=int, default=seeds, help=f"repeats ({seeds})")
+    options.add_argument("--quick", action="store_true", help="a minute: that it runs")
+    options.add_argument("--only", default="", help="keys with one of these texts, a,b")
+    options.add_argument("--until", type=float, help="start no run after so many seconds")
+    options.add_argument("--fresh", action="store_true", help="forget earlier runs")
+    options.add_argument("--report", action="store_true", help="no new runs")
+    options.add_argument("--out", type=Path, default=BUILD / name, help="JSON, table, plot")
+    return options
 
 
-def progress(text):
-    """A line of what is going on, apart from the results."""
-    print(text, file=sys.stderr, flush=True)
+class Runs:
+    """What runs found, by key, in a file."""
+
+    def __init__(self, options, suffix=""):
+        name = "quick.json" if options.quick else f"runs{suffix}.json"
+        self.path, self._options = options.out / name, options
+        self._end = time.monotonic() + (options.until or float("inf"))
+        options.out.mkdir(parents=True, exist_ok=True)
+        known = self.path.exists() and not options.fresh
+        self.found = json.loads(self.path.read_text()) if known else {}
+
+    def run(self, key, function):
+        """The numbers of ``function()``, a dict, from the file if they are there; else None
+        where no new runs are asked for.
+        """
+        if key in self.found:
+            return self.found[key]
+        late = time.monotonic() > self._end
+        asked = any(text in key for text in self._options.only.split(","))
+        if late or self._options.report or not asked:
+            return None
+        start = time.perf_counter()
+        result = function()
+        self.found[key] = result | {"wall": time.perf_counter() - start}
+        part = self.path.with_suffix(".part")
+        part.write_text(json.dumps(self.found, indent=1, default=float))
+        part.replace(self.path)
+        shown = {
+            k: f"{v:.3g}" for k, v in self.found[key].items() if isinstance(v, int | float)
+        }
+        print(key, *(f"{k} {v}" for k, v in shown.items()), sep="  ", flush=True)
+        return self.found[key]
+
+    def values(self, start, name):
+        """``name`` of all runs whose key is ``start`` and a seed, in the order of seeds."""
+        keys = [key for key in self.found if key.rpartition("/")[0] == start]
+        keys.sort(key=lambda key: int(key.rpartition("/")[2]))
+        return [self.found[key][name] for key in keys if name in self.found[key]]
 
 
-def gather(repeats):
-    """Of dicts with the same keys, one a repeat: {key: {"mean", "spread", "values"}}.
-
-    The spread is the standard deviation between repeats.
-    """
-    gathered = {}
-    for key in repeats[0]:
-        values = [float(found[key]) for found in repeats]
-        spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-        gathered[key] = {"mean": float(np.mean(values)), "spread": spread, "values": values}
-    return gathered
-
-
-def cell(figure, digits=2):
-    """Mean ± spread of one that `gather` made; nothing for a NaN."""
-    if np.isnan(figure["mean"]):
-        return ""
-    return f"{figure['mean']:.{digits}f} ± {figure['spread']:.{digits}f}"
-
-
-def table(head, rows):
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
-def seconds(call, times=5):
+def seconds(call, times=3):
     """The median of some calls, after a first one that plans."""
     call()
     spans = []
@@ -68,18 +77,32 @@ def seconds(call, times=5):
         start = time.perf_counter()
         call()
         spans.append(time.perf_counter() - start)
-    return float(np.median(spans))
+    return statistics.median(spans)
 
 
-def save(path, name, settings, results):
-    """All figures as JSON, with what they were made by."""
-    record = {
-        "experiment": name,
-        "ebmlib": ebmlib.__version__,
-        "machine": platform.machine(),
-        "threads": ebmlib.num_threads(),
-        "settings": settings,
-        "results": results,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n")
+def spread(values, digits=2):
+    """Mean and standard deviation over repeats, as text."""
+    if not values:
+        return ""
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return f"{mean:.{digits}f}"
+    deviation = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5
+    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
+
+
+def table(header, rows):
+    """A Markdown table; the first column is left, the others right."""
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    wide = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    rule = ["-" * wide[0], *("-" * (w - 1) + ":" for w in wide[1:])]
+    lines = [
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, wide, strict=True)) + " |"
+        for row in (cells[0], rule, *cells[1:])
+    ]
+    return "\n".join(lines)
+
+
+def verdict(text, holds):
+    """A line on something that must hold."""
+    return f"- {'holds' if holds else 'DOES NOT HOLD'}: {text}"

@@ -23,6 +23,7 @@ The paper's figures: HMC with 2 burn-in steps .48, with 500 .20, VERA with k = 2
 has leapfrog follow the gradient of the prior alone, "prior" here.
 """
 
+import functools
 import sys
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from ebmlib import datasets, entropy, metrics, networks
 PAPER = {"HMC 2 prior": "0.48", "HMC 500 prior": "0.20", "importance 20": "0.12"}
 ROWS = 128  # a training batch
 FIXED = 10  # samples of B.4
+DRAWS = (1, 20, 200, 2000)  # of importance sampling
 
 
 def methods(d, quick):
@@ -129,24 +131,25 @@ def judge(estimate, generator, n_estimates, n_fresh, seed):
         "mean abs": bias.mean_abs,
         "signed": bias.signed,
         "RMS": alone.rms,
-        "ESS": report.mean() if isinstance(estimate, entropy.Importance) else np.nan,
         "ms": 1e3 * span * ROWS / rows,
+        **({"ESS": report.mean()} if isinstance(estimate, entropy.Importance) else {}),
     }
 
 
-def figure(path, results):
+def draw(path, runs, sizes, names):
     """Share against latent size, a line a method."""
     from matplotlib.figure import Figure
 
     drawn = Figure(figsize=(7, 4), layout="constrained")
     ax = drawn.subplots()
-    for name in dict.fromkeys(row["method"] for row in results):
-        line = [row for row in results if row["method"] == name]
-        share = [row["share"] for row in line]
+    for name in names:
+        shares = {d: runs.values(f"{d}/{name}", "share") for d in sizes}
+        shares = {d: found for d, found in shares.items() if found}
+        means = [np.mean(found) for found in shares.values()]
         ax.errorbar(
-            [row["d"] for row in line],
-            [s["mean"] for s in share],
-            [s["spread"] for s in share],
+            list(shares),
+            means,
+            [np.std(found) for found in shares.values()],
             marker="o",
             capsize=3,
             label=name,
@@ -157,67 +160,63 @@ def figure(path, results):
     drawn.savefig(path, dpi=150)
 
 
-def main():
-    parser = common.arguments(__doc__)
-    parser.add_argument("--latent", type=int, nargs="+", help="default: 2 10 50 100")
-    parser.add_argument("--methods", nargs="+", help="names, or how they begin; default: all")
-    options = parser.parse_args()
-    sizes = options.latent or ((2, 20) if options.quick else (2, 10, 50, 100))
-    if options.quick:
-        X, _ = datasets.load_digits(value_range=(0, 1))
-        options.repeats = min(options.repeats, 2)
-    else:
-        X, _ = datasets.load_mnist5000(value_range=(0, 1))
-    X = X.reshape(len(X), -1)
+def row(runs, d, name, count):
+    """A line of the table."""
 
-    results = []
+    def of(key, digits=2):
+        return common.spread(runs.values(f"{d}/{name}", key), digits)
+
+    spans = runs.values(f"{d}/{name}", "ms")
+    median = f"{np.median(spans):.1f}" if spans else ""
+    figures = [of("share"), of("mean abs"), of("RMS"), of("signed", 3), of("ESS", 1)]
+    return [d, name, *figures, count, median, PAPER.get(name, "")]
+
+
+def verdicts(runs, sizes):
+    """What the method has to show."""
     for d in sizes:
-        generator = networks.LinearGenerator(latent=d).bind_data(X)
-        for name, (estimate, *counts) in methods(d, options.quick).items():
-            if not name.startswith(tuple(options.methods or [""])):
-                continue
-            repeats = [judge(estimate, generator, *counts, r) for r in range(options.repeats)]
-            found = common.gather(repeats)
-            common.progress(f"d = {d}, {name}: share {common.cell(found['share'])}")
-            row = {"d": d, "sigma": generator.sigma, "method": name, "estimates": counts[0]}
-            results.append({**row, **found})
-
-    head = [
-        "d",
-        "method",
-        "share",
-        "mean abs",
-        "RMS",
-        "signed",
-        "ESS",
-        "n",
-        "ms a batch",
-        "paper",
-    ]
-    print(
-        f"sigma {', '.join(f'{r:.3f}' for r in dict.fromkeys(x['sigma'] for x in results))}\n"
-    )
-    rows = []
-    for row in results:
-        cells = [common.cell(row[key]) for key in ("share", "mean abs", "RMS")]
-        cells += [common.cell(row["signed"], 3), common.cell(row["ESS"], 1)]
-        median = f"{np.median(row['ms']['values']):.1f}"
-        rows.append(
-            [
-                row["d"],
-                row["method"],
-                *cells,
-                row["estimates"],
-                median,
-                PAPER.get(row["method"], ""),
-            ]
+        share, error = (
+            {name: runs.values(f"{d}/{name}", key) for name in methods(d, False)}
+            for key in ("share", "mean abs")
         )
-    print(common.table(head, rows))
-    if options.json:
-        settings = {"quick": options.quick, "repeats": options.repeats, "batch": ROWS}
-        common.save(options.json, "vera/entropy_gradient", settings, results)
-    if options.figure:
-        figure(options.figure, results)
+        for name, within in (("HMC 500 full", 0.05), ("Gauss-Newton", 0.05)):
+            if share[name]:
+                off = abs(np.mean(share[name]) - 1)
+                yield common.verdict(f"d = {d}, {name}: 1 within .05 ({off:.2f})", off < within)
+        drawn = [np.mean(error[f"importance {k}"]) for k in DRAWS if error[f"importance {k}"]]
+        if len(drawn) > 1:
+            yield common.verdict(
+                f"d = {d}: importance's error falls with k", drawn == sorted(drawn)[::-1]
+            )
+        if error["importance 20"] and error["HMC 2 prior"]:
+            yield common.verdict(
+                f"d = {d}: importance 20 is below HMC 2 with the prior's gradient",
+                np.mean(error["importance 20"]) < np.mean(error["HMC 2 prior"]),
+            )
+
+
+def main():
+    options = common.parser(__doc__, "entropy_gradient").parse_args()
+    sizes = (2, 20) if options.quick else (2, 10, 50, 100)
+    seeds = min(options.seeds, 2) if options.quick else options.seeds
+    load = datasets.load_digits if options.quick else datasets.load_mnist5000
+    X = load(value_range=(0, 1))[0]
+    runs, rows, sigmas = common.Runs(options), [], []
+    for d in sizes:
+        generator = networks.LinearGenerator(latent=d).bind_data(X.reshape(len(X), -1))
+        sigmas.append(f"{generator.sigma:.3f}")
+        for name, (estimate, *counts) in methods(d, options.quick).items():
+            for seed in range(seeds):
+                ask = functools.partial(judge, estimate, generator, *counts, seed)
+                runs.run(f"{d}/{name}/{seed}", ask)
+            rows.append(row(runs, d, name, counts[0]))
+    head = ["d", "method", "share", "mean abs", "RMS", "signed", "ESS", "n", "ms", "paper"]
+    text = f"sigma {', '.join(sigmas)}\n\n{common.table(head, rows)}\n\n"
+    if not options.quick:
+        text += "\n".join(verdicts(runs, sizes))
+    (options.out / "entropy_gradient.md").write_text(text + "\n")
+    print(text)
+    draw(options.out / "entropy_gradient.png", runs, sizes, methods(2, options.quick))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ a WideResNet with 20 steps, on CIFAR10 (section 5.4). The networks here are smal
 two processors, and no images. Rows are random: what is learned does not change the time.
 """
 
+import functools
 import itertools
 import sys
 import time
@@ -103,31 +104,34 @@ def measure(systems, x, steps, turns):
     return found
 
 
-def run(widths, steps, turns):
-    results = []
-    settings = [(FEATURES, HIDDEN, LATENT, (w, w)) for w in widths]
-    for features, hidden, latent, own in [(2, (100, 100), 2, (100, 100)), *settings]:
-        x = np.random.default_rng(0).normal(size=(2048, features)).astype(np.float32)
-        systems = {name: vera(hidden, latent, own, how) for name, how in KINDS.items()}
-        part = share(features, hidden, latent, own)
-        label = f"{features} features, generator {own[0]} x {len(own)}"
-        common.progress(f"{label}: share {part:.2f}")
-        found = measure({"pcd": pcd(hidden)} | systems, x, steps, turns)
-        results.append({"setting": label, "share": part, "systems": found})
-    return results
+def settings(widths):
+    """{label: (features, hidden, latent, the generator's widths)}"""
+    grown = [(FEATURES, HIDDEN, LATENT, (w, w)) for w in widths]
+    return {
+        f"{features} features, generator {own[0]} x {len(own)}": (features, hidden, latent, own)
+        for features, hidden, latent, own in [(2, (100, 100), 2, (100, 100)), *grown]
+    }
+
+
+def compare(features, hidden, latent, own, steps, turns):
+    """One setting: the generator's share, and what `measure` finds."""
+    x = np.random.default_rng(0).normal(size=(2048, features)).astype(np.float32)
+    systems = {name: vera(hidden, latent, own, how) for name, how in KINDS.items()}
+    found = measure({"pcd": pcd(hidden)} | systems, x, steps, turns)
+    return {"share": share(features, hidden, latent, own), "systems": found}
 
 
 # ---- what is shown ---------------------------------------------------------------------------
 
 
-def row(result):
+def row(label, result):
     found = result["systems"]
     cells = [
         f"{found[name]['ratio']:.2f} ({found[name]['low']:.2f} to {found[name]['high']:.2f}), "
         f"{found[name]['flops']:.2f}"
         for name in KINDS
     ]
-    return [result["setting"], f"{result['share']:.0%}", f"{found['pcd']['ms']:.2f}", *cells]
+    return [label, f"{result['share']:.0%}", f"{found['pcd']['ms']:.2f}", *cells]
 
 
 def draw(path, results):
@@ -148,25 +152,24 @@ def draw(path, results):
     ax.set(xlabel="generator's share of a forward pass", ylabel="time of a step / PCD's")
     ax.set(yscale="log", title="VERA against PCD with 20 steps")
     ax.legend(title="entropy")
-    path.parent.mkdir(parents=True, exist_ok=True)
     drawn.savefig(path, dpi=120)
 
 
 def main():
-    options = common.arguments(__doc__, repeats=TURNS).parse_args()
-    quick = options.quick
-    results = run(
-        WIDTHS[:2] if quick else WIDTHS,
-        2 if quick else STEPS,
-        2 if quick else options.repeats,
-    )
+    options = common.parser(__doc__, "time").parse_args()
+    quick, runs = options.quick, common.Runs(options)
+    results = {}
+    for label, setting in settings(WIDTHS[:2] if quick else WIDTHS).items():
+        ask = functools.partial(compare, *setting, *((2, 2) if quick else (STEPS, TURNS)))
+        found = runs.run(f"{label}/0", ask)
+        if found:
+            results[label] = found
     head = ["setting", "share", "PCD, ms", *(f"{name}: time, FLOPs" for name in KINDS)]
-    print("A step of VERA as a multiple of PCD's: time (quartiles), and FLOPs.\n")
-    print(common.table(head, map(row, results)))
-    if options.json:
-        common.save(options.json, "vera/time", {"steps": STEPS, "turns": TURNS}, results)
-    if options.figure:
-        draw(options.figure, results)
+    text = "A step of VERA as a multiple of PCD's: time (quartiles), and FLOPs.\n\n"
+    text += common.table(head, [row(*result) for result in results.items()])
+    (options.out / "time.md").write_text(text + "\n")
+    print(text)
+    draw(options.out / "time.png", list(results.values()))
 
 
 if __name__ == "__main__":

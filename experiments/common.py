@@ -30,10 +30,12 @@ def parser(doc, name, seeds=3):
 
 
 class Runs:
-    """What runs found, by key, in a file."""
+    """What runs found, by key, in a file; quick ones have a folder of their own."""
 
     def __init__(self, options, suffix=""):
-        name = "quick.json" if options.quick else f"runs{suffix}.json"
+        if options.quick:
+            options.out /= "quick"
+        name = f"runs{suffix}.json"
         self.path, self._options = options.out / name, options
         self._end = time.monotonic() + (options.until or float("inf"))
         options.out.mkdir(parents=True, exist_ok=True)

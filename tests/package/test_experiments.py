@@ -23,9 +23,10 @@ def run(name, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("|") > 20, "no table"
-    assert all(drawn.stat().st_size > 10_000 for drawn in tmp_path.glob("*.png"))
-    assert list(tmp_path.glob("*.png"))
-    return json.loads((tmp_path / "quick.json").read_text())
+    left = tmp_path / "quick"
+    assert all(drawn.stat().st_size > 10_000 for drawn in left.glob("*.png"))
+    assert list(left.glob("*.png"))
+    return json.loads((left / "runs.json").read_text())
 
 
 def test_entropy_gradient(tmp_path):
@@ -54,5 +55,8 @@ def test_time(tmp_path):
     assert max(none) < 0.5  # the energy's part: 3 passes and a penalty, for 20 steps of 3
 
 
-def test_refinement(tmp_path):
-    assert run("vera/refinement", tmp_path)
+@pytest.mark.parametrize("name", ["mixture", "nice", "refinement"])
+def test_others_run(name, tmp_path):
+    found = run(f"vera/{name}", tmp_path)
+    assert len(found) > 3
+    assert all(numbers for numbers in found.values())

@@ -114,22 +114,38 @@ static ebm_ref noisy(const vera *v)
     return ebm_add(t->g, t->x, ebm_scale(t->g, n, v->o->data_noise));
 }
 
-/* Step 2.  Data and samples share one pass of the energy. */
+/* E of data and of samples: by one pass, but for a penalty on the slope at the data, whose second
+ * derivative would then run over both. */
+static void judge_both(const vera *v, ebm_ref x_data, ebm_ref *e_data, ebm_ref *e_samples)
+{
+    ebm_training *t = v->t;
+    ebm_graph *g = t->g;
+    const ebm_energy *energy = &t->part[EBM_PART_ENERGY].energy;
+    ebm_scope scope = ebm_training_scope(t, EBM_PART_ENERGY);
+    const ebm_ref both[2] = {x_data, ebm_stop(g, v->x)};
+    if (v->o->gradient_penalty > 0.0) {
+        *e_data = ebm_energy_build(energy, &scope, g, both[0]);
+        *e_samples = ebm_energy_build(energy, &scope, g, both[1]);
+        return;
+    }
+    ebm_ref e = ebm_energy_build(energy, &scope, g, ebm_concat(g, both, 2, 0));
+    int64_t n = e == EBM_POISON ? 0 : ebm_ref_shape(g, x_data).dim[0];
+    *e_data = ebm_slice_axis(g, e, 0, 0, n);
+    *e_samples = ebm_slice_axis(g, e, 0, n, n);
+}
+
+/* Step 2. */
 static void fit_energy(const vera *v)
 {
     ebm_training *t = v->t;
     ebm_graph *g = t->g;
-    ebm_scope scope = ebm_training_scope(t, EBM_PART_ENERGY);
-    const ebm_ref both[2] = {noisy(v), ebm_stop(g, v->x)};
-    ebm_ref x = ebm_mark(g, ebm_concat(g, both, 2, 0));
-    ebm_ref e = ebm_energy_build(&t->part[EBM_PART_ENERGY].energy, &scope, g, x);
-    if (e == EBM_POISON) return;
-    int64_t n = ebm_ref_shape(g, t->x).dim[0];
-    ebm_ref e_data = ebm_slice_axis(g, e, 0, 0, n), e_samples = ebm_slice_axis(g, e, 0, n, n);
+    ebm_ref x = ebm_mark(g, noisy(v)), e_data, e_samples;
+    judge_both(v, x, &e_data, &e_samples);
+    if (e_data == EBM_POISON || e_samples == EBM_POISON) return;
     ebm_ref mean_data = ebm_mean_all(g, e_data), mean_samples = ebm_mean_all(g, e_samples);
     ebm_ref gap = ebm_sub(g, mean_data, mean_samples), loss = gap;
     if (v->o->gradient_penalty > 0.0) {
-        ebm_ref slope = ebm_slice_axis(g, ebm_grad(g, e_data, x), 0, 0, n);
+        ebm_ref slope = ebm_grad(g, e_data, x);
         ebm_ref square = ebm_mean_all(g, ebm_sum_rows(g, ebm_square(g, slope)));
         ebm_training_metric(t, "gradient_norm", square);
         loss = ebm_add(g, loss, ebm_scale(g, square, v->o->gradient_penalty));

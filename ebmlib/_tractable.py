@@ -26,7 +26,7 @@ class NICE(Energy):
     the inverse.  The last layer of each m_i starts at zero: with all couplings the identity.
 
     The default is the model of VERA's likelihood experiment (Grathwohl et al. 2021, appendix
-    B.2), on MNIST after ``Dequantize(centred=True)`` and ``Logit(0.0, clip=1e-3)`` of
+    B.3), on MNIST after ``Dequantize(centred=True)`` and ``Logit(0.0, clip=1e-3)`` of
     `preprocessing`.
 
     Parameters

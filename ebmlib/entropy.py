@@ -264,7 +264,8 @@ class GaussNewton(Estimate):
     Notes
     -----
     Rows must be independent draws of the generator: a batch that holds a row many times takes
-    its copies for draws of the prior.
+    its copies for draws of the prior.  Weights are N by (1 + pool) N numbers: many rows are
+    better scored in batches of a hundred or some.
 
     It takes n_steps (2 n_cg + 1) + pool passes of the generator, 14, where
     ``Importance(draws=20)`` takes 20.  Of the entropy's gradient of a linear generator fitted

@@ -150,8 +150,8 @@ class MLPGenerator(Generator):
 
     The generators of VERA (Grathwohl et al. 2021):
 
-    - toy densities (appendix B.3): ``MLPGenerator()``;
-    - the NICE experiment (B.2): ``MLPGenerator(100, (500, 500), activation="softplus")``;
+    - toy densities (appendix B.2): ``MLPGenerator()``;
+    - the NICE experiment (B.3): ``MLPGenerator(100, (500, 500), activation="softplus")``;
     - large ones of its code: ``MLPGenerator(128, (500, 500, 500), activation="softplus")``.
 
     Parameters

@@ -7,7 +7,7 @@
  *
  * m_i is an MLP "c<i>.l0", "c<i>.l1", ..., s the parameter "log_scale" (D,).  What generates is
  * the inverse, from z = y.  As it starts it is the model of VERA's likelihood experiment
- * (Grathwohl et al. 2021, B.2, with its code's order of places).  The last layer of each m_i
+ * (Grathwohl et al. 2021, B.3, with its code's order of places).  The last layer of each m_i
  * starts at zero, so that couplings start as the identity, as those of Glow do. */
 #ifndef EBM_NETWORKS_NICE_H
 #define EBM_NETWORKS_NICE_H

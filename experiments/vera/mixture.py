@@ -44,6 +44,7 @@ NAMES = {
     "vera 0.1": "VERA, λ = .1",
     "vera 0.01": "VERA, λ = .01",
     "vera 0": "VERA, λ = 0",
+    "gn": "VERA (Gauss-Newton), λ = 1",
     "hmc": "VERA (HMC), λ = 1",
     "meg": "MEG, λ = 1",
     "ssm": "sliced score matching",
@@ -107,6 +108,7 @@ CRITIC = networks.MLP((100, 100, 100), "leaky_relu")
 METHODS = {
     "ml": likelihood,
     **{f"vera {weight:g}": vera(weight) for weight in (1.0, 0.1, 0.01, 0.0)},
+    "gn": vera(1.0, entropy.GaussNewton()),
     "hmc": vera(1.0, entropy.HMC()),
     "meg": vera(1.0, entropy.MutualInformation(critic=CRITIC)),
     **{f"pcd {sigma:g}": pcd(sigma) for sigma in SIGMAS},

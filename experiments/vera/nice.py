@@ -61,6 +61,7 @@ NAMES = {
     "ml": "maximum likelihood",
     "vera 1": "VERA, λ = 1",
     "vera 0": "VERA, λ = 0",
+    "gn": "VERA (Gauss-Newton), λ = 1",
     "hmc": "VERA (HMC), λ = 1",
     "meg": "MEG, λ = 1",
     "pcd": "PCD, the best of its grid",
@@ -148,7 +149,6 @@ def score_matching(kind):
 
 PAIRS = [(3e-4, 3e-3), (1e-4, 3e-3), (1e-4, 1e-3)]  # energy's, generator's
 RATES = [(rate,) for rate in (3e-3, 1e-3, 3e-4, 1e-4)]
-# One more estimate of the entropy is one more row here, and in NAMES.
 METHODS = {  # how it is made, and the grid
     "vera 1": (vera(1.0), PAIRS),
     "vera 0": (vera(0.0), PAIRS),
@@ -157,6 +157,7 @@ METHODS = {  # how it is made, and the grid
         pcd,  # rate, sigma, steps
         [(1e-4, 0.1, 20), (1e-4, 0.1, 40), (1e-4, 0.3, 20), (1e-5, 0.3, 20)],
     ),
+    "gn": (vera(1.0, entropy.GaussNewton()), PAIRS),
     "hmc": (vera(1.0, entropy.HMC()), PAIRS),
     "meg": (vera(1.0, entropy.MutualInformation(critic=CRITIC)), PAIRS),
     "ssm": (score_matching("sliced_vr"), RATES),

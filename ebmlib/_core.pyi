@@ -141,6 +141,7 @@ def annealed(
 ) -> tuple[TracedArray, TracedArray, TracedArray, TracedArray | None]:
     """(x, log weights, acceptance, step sizes or None) of traced rows, annealed."""
 
+@final
 class Chain:
     """A walk in legs: (x, key, first step, legs, trace, carry) gives (x, infos, carries)."""
 

@@ -156,7 +156,7 @@ def draw(path, runs, sizes, names):
         )
     ax.axhline(1.0, color="0.7", zorder=0)
     ax.set(xscale="log", xlabel="latent size", ylabel="share of dH/dW recovered")
-    ax.legend(fontsize="small", ncols=2)
+    drawn.legend(fontsize="small", loc="outside right upper")
     drawn.savefig(path, dpi=150)
 
 

@@ -231,11 +231,14 @@ def draw(runs, out):
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    shown = ["ml", "vera 1", "vera 0.1", "vera 0", "hmc", "meg", "best", "worst", "ssm", "dsm"]
+    shown = ["ml", "vera 1", "vera 0.1", "vera 0", "gn", "hmc", "meg", "pcd", "ssm", "dsm"]
+    high = [np.ptp(make().extent[2:]) / np.ptp(make().extent[:2]) for make in LAWS.values()]
     figure, axes = plt.subplots(
         len(LAWS),
         len(shown) + 1,
-        figsize=(1.5 * (len(shown) + 1), 1.55 * len(LAWS)),
+        figsize=(1.6 * (len(shown) + 1), 1.6 * sum(high) + 0.2 * len(LAWS)),
+        height_ratios=high,
+        layout="constrained",
         squeeze=False,
     )
     for (law, make), row in zip(LAWS.items(), axes, strict=True):
@@ -243,26 +246,26 @@ def draw(runs, out):
         points, _ = datasets.grid(where, 150)
         density = np.exp(make().log_density(points)).reshape(150, 150)
         top = density.max()
-        pair = best_and_worst(runs, law)
         panels = [("truth", density, None)]
         for method in shown:
-            name = {"best": f"pcd {pair[0]:g}", "worst": f"pcd {pair[1]:g}"}.get(method, method)
-            file = out / f"{law} {name}.npz"
+            name = f"pcd {best_and_worst(runs, law)[0]:g}" if method == "pcd" else method
+            file, title = out / f"{law} {name}.npz", NAMES.get(name, name.replace("pcd", "PCD"))
             if not file.exists():
-                panels.append((name, np.zeros_like(density), None))
+                panels.append((title, None, None))
                 continue
             arrays = dict(np.load(file))
             samples = arrays.pop("samples", None)
             model = networks.GaussianMixture().bind(2).set_parameters(arrays)
-            density = np.exp(model.log_prob(points)).reshape(150, 150)
-            panels.append((NAMES.get(name, name.replace("pcd", "PCD")), density, samples))
+            panels.append((title, np.exp(model.log_prob(points)).reshape(150, 150), samples))
         for ax, (title, image, samples) in zip(row, panels, strict=True):
+            ax.set_title(title.replace(", ", "\n", 1), fontsize=7)
+            ax.set(xticks=[], yticks=[], xlim=where[:2], ylim=where[2:], aspect="equal")
+            if image is None:
+                ax.text(0.5, 0.5, "not run", ha="center", fontsize=7, transform=ax.transAxes)
+                continue
             ax.imshow(image, origin="lower", extent=where, cmap="magma", vmin=0, vmax=top)
             if samples is not None:
                 ax.plot(*samples.T, ".", color="cyan", markersize=0.6, alpha=0.6)
-            ax.set(xticks=[], yticks=[], xlim=where[:2], ylim=where[2:])
-            ax.set_title(title, fontsize=7)
-    figure.tight_layout(pad=0.3)
     figure.savefig(out / "mixture.png", dpi=130)
 
 

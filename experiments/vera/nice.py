@@ -260,7 +260,8 @@ def likelihoods(runs, name, method, steps):
     """
     for key, found in runs.found.items():
         if key.rpartition("/")[0] == f"{name}/{method}":
-            versus = runs.found[f"{name}/{VERSUS}/{key.rpartition('/')[2]}"]
+            seed = key.rpartition("/")[2]  # without a run to compare with, its own seconds
+            versus = runs.found.get(f"{name}/{VERSUS}/{seed}", found)
             last = found["steps"].index(steps) if steps in found["steps"] else -1
             early = int(np.argmax(found["validation"][: last + 1 or None]))
             yield (

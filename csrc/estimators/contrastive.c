@@ -6,12 +6,61 @@
  * the step's key. */
 enum { PURPOSE_DATA_NOISE = 0x64617461, FOLD_CHAIN = 1, FOLD_REPLAY = 2 };
 
-static ebm_ref noisy(ebm_training *t, double deviation)
+/* ---- data against samples ---------------------------------------------------------------- */
+
+ebm_ref ebm__contrast_noisy(ebm_training *t, double deviation, int32_t purpose)
 {
     if (deviation == 0.0 || t->x == EBM_POISON) return t->x;
     ebm_shape shape = ebm_ref_shape(t->g, t->x);
-    ebm_ref n = ebm_normal(t->g, t->key, PURPOSE_DATA_NOISE, ebm_ref_dtype(t->g, t->x), &shape);
+    ebm_ref n = ebm_normal(t->g, t->key, purpose, ebm_ref_dtype(t->g, t->x), &shape);
     return ebm_add(t->g, t->x, ebm_scale(t->g, n, deviation));
+}
+
+void ebm__contrast_energies(ebm_training *t, ebm_ref x_data, ebm_ref x_samples, ebm_ref *e_data,
+                            ebm_ref *e_samples)
+{
+    ebm_graph *g = t->g;
+    ebm_scope scope = ebm_training_scope(t, EBM_PART_ENERGY);
+    const ebm_ref both[2] = {x_data, x_samples};
+    ebm_ref e = ebm_energy_build(&t->part[EBM_PART_ENERGY].energy, &scope, g,
+                                 ebm_concat(g, both, 2, 0));
+    *e_data = *e_samples = EBM_POISON;
+    if (e == EBM_POISON) return;
+    int64_t n = ebm_ref_shape(g, x_data).dim[0];
+    *e_data = ebm_slice_axis(g, e, 0, 0, n);
+    *e_samples = ebm_slice_axis(g, e, 0, n, n);
+}
+
+static ebm_ref mean_square(ebm_graph *g, ebm_ref e)
+{
+    return ebm_mean_all(g, ebm_square(g, e));
+}
+
+void ebm__contrast_descend(ebm_training *t, ebm_ref e_data, ebm_ref e_samples, ebm_ref penalty,
+                           double l2)
+{
+    ebm_graph *g = t->g;
+    if (e_data == EBM_POISON || e_samples == EBM_POISON) return;
+    ebm_ref mean_data = ebm_mean_all(g, e_data), mean_samples = ebm_mean_all(g, e_samples);
+    ebm_ref gap = ebm_sub(g, mean_data, mean_samples);
+    ebm_ref squares = ebm_add(g, mean_square(g, e_data), mean_square(g, e_samples));
+    ebm_ref loss = penalty == EBM_NONE ? gap : ebm_add(g, gap, penalty);
+    if (l2 > 0.0) loss = ebm_add(g, loss, ebm_scale(g, squares, l2));
+    ebm_training_metric(t, "energy_data", mean_data);
+    ebm_training_metric(t, "energy_samples", mean_samples);
+    ebm_training_metric(t, "gap", gap);
+    ebm_training_metric(t, "loss", loss);
+    ebm_training_check(t, "mean energy of data", mean_data);
+    ebm_training_check(t, "mean energy of samples", mean_samples);
+    ebm_training_bound(t, "loss", loss, t->options->max_loss);
+    ebm_training_descend(t, EBM_PART_ENERGY, loss);
+}
+
+/* ---- chains ------------------------------------------------------------------------------ */
+
+static ebm_ref noisy(ebm_training *t, double deviation)
+{
+    return ebm__contrast_noisy(t, deviation, PURPOSE_DATA_NOISE);
 }
 
 /* Where the chains end; a sampler that rejects says how much its last step did not. */
@@ -30,35 +79,13 @@ static ebm_ref walk(ebm_training *t, ebm_ref starts)
     return ebm_stop(t->g, end);
 }
 
-static ebm_ref mean_square(ebm_graph *g, ebm_ref e)
-{
-    return ebm_mean_all(g, ebm_square(g, e));
-}
-
 /* From data and samples to the update of the energy. */
 static void learn(ebm_training *t, double l2, ebm_ref x_data, ebm_ref x_samples)
 {
-    ebm_graph *g = t->g;
-    ebm_scope scope = ebm_training_scope(t, EBM_PART_ENERGY);
-    const ebm_ref both[2] = {x_data, x_samples};
-    ebm_ref e = ebm_energy_build(&t->part[EBM_PART_ENERGY].energy, &scope, g,
-                                 ebm_concat(g, both, 2, 0));
-    if (e == EBM_POISON) return;
-    int64_t n = ebm_ref_shape(g, x_data).dim[0];
-    ebm_ref e_data = ebm_slice_axis(g, e, 0, 0, n), e_samples = ebm_slice_axis(g, e, 0, n, n);
-    ebm_ref mean_data = ebm_mean_all(g, e_data), mean_samples = ebm_mean_all(g, e_samples);
-    ebm_ref gap = ebm_sub(g, mean_data, mean_samples);
-    ebm_ref squares = ebm_add(g, mean_square(g, e_data), mean_square(g, e_samples));
-    ebm_ref loss = l2 == 0.0 ? gap : ebm_add(g, gap, ebm_scale(g, squares, l2));
-    ebm_training_metric(t, "energy_data", mean_data);
-    ebm_training_metric(t, "energy_samples", mean_samples);
-    ebm_training_metric(t, "gap", gap);
-    ebm_training_metric(t, "loss", loss);
+    ebm_ref e_data, e_samples;
     ebm_training_check(t, "sample", x_samples);
-    ebm_training_check(t, "mean energy of data", mean_data);
-    ebm_training_check(t, "mean energy of samples", mean_samples);
-    ebm_training_bound(t, "loss", loss, t->options->max_loss);
-    ebm_training_descend(t, EBM_PART_ENERGY, loss);
+    ebm__contrast_energies(t, x_data, x_samples, &e_data, &e_samples);
+    ebm__contrast_descend(t, e_data, e_samples, EBM_NONE, l2);
 }
 
 /* ---- CD ---------------------------------------------------------------------------------- */

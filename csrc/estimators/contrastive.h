@@ -29,4 +29,16 @@ typedef struct ebm_pcd_options {
 
 extern const ebm_estimator_kind ebm__estimator_cd, ebm__estimator_pcd;
 
+/* ---- data against samples, wherever these come from ---------------------------------------- */
+
+/* The batch with noise of this deviation, drawn at this site. */
+ebm_ref ebm__contrast_noisy(ebm_training *t, double deviation, int32_t purpose);
+/* E of data and of as many samples, by one pass; both poison after an error. */
+void ebm__contrast_energies(ebm_training *t, ebm_ref x_data, ebm_ref x_samples, ebm_ref *e_data,
+                            ebm_ref *e_samples);
+/* The energy goes down mean e_data - mean e_samples + penalty + l2 (mean e_data^2 + mean
+ * e_samples^2), with the metrics and checks of it; penalty (), EBM_NONE for none. */
+void ebm__contrast_descend(ebm_training *t, ebm_ref e_data, ebm_ref e_samples, ebm_ref penalty,
+                           double l2);
+
 #endif

@@ -1,5 +1,7 @@
 #include "estimators/entropy.h"
 
+#include "networks/density.h"
+#include "networks/layers.h"
 #include "ops/ops.h"
 
 #define ENTROPY(id) extern const ebm_entropy_kind ebm__entropy_##id;
@@ -31,7 +33,6 @@ ebm_shape ebm_entropy_critic_row(const ebm_generator *generator)
 
 /* The drawing sites of the proposals: of the score, and of the loss. */
 enum { PURPOSE_DRAWS = 0x696d706f, PURPOSE_FIT = 0x65746100 };
-static const double LOG_2_PI = 1.8378770664093453;
 
 static ebm_status list_eta(const void *options, const ebm_generator *generator, ebm_params *params)
 {
@@ -51,22 +52,13 @@ static ebm_draw_statistics importance_statistics(const void *options)
     return (ebm_draw_statistics)((const ebm_importance_options *)options)->statistics;
 }
 
-/* (N, ...) flattened to (N, D). */
-static ebm_ref flat(ebm_graph *g, ebm_ref x)
-{
-    ebm_shape shape = ebm_ref_shape(g, x), two = EBM_DIMS(shape.dim[0], 1);
-    for (int32_t i = 1; i < shape.rank; i++) two.dim[1] *= shape.dim[i];
-    return ebm_reshape(g, x, &two);
-}
-
 /* -1/2 |x - mean|^2 / sigma^2 - 1/2 |z|^2 over the last axes: log q(x, z) without what does not
  * depend on z. */
 static ebm_ref log_joint(const ebm_entropy_query *q, ebm_graph *g, ebm_ref residual, ebm_ref z)
 {
-    ebm_ref log_sigma = ebm_generator_log_sigma(q->generator, &q->scope, g);
     int64_t last = (int64_t)1 << (ebm_ref_shape(g, z).rank - 1);
     ebm_ref fit = ebm_mul(g, ebm_sum(g, ebm_square(g, residual), last, false),
-                          ebm_exp(g, ebm_scale(g, log_sigma, -2.0)));
+                          ebm_generator_precision(q->generator, &q->scope, g));
     ebm_ref prior = ebm_sum(g, ebm_square(g, z), last, false);
     return ebm_scale(g, ebm_add(g, fit, prior), -0.5);
 }
@@ -82,7 +74,7 @@ static ebm_ref importance_score(const ebm_entropy_query *q, ebm_graph *g, ebm_re
     ebm_ref z = ebm_add(g, q->z0, ebm_mul(g, n, ebm_exp(g, log_eta(q, g))));
     ebm_ref mean = ebm_generator_mean(q->generator, &q->scope, g, ebm_reshape(g, z, &rows));
     if (mean == EBM_POISON) return EBM_POISON;
-    ebm_ref x = flat(g, q->x), means = flat(g, mean);
+    ebm_ref x = ebm_layer_flatten(g, q->x), means = ebm_layer_flatten(g, mean);
     ebm_shape deep = EBM_DIMS(k, b, ebm_ref_shape(g, x).dim[1]);
     ebm_ref residual = ebm_sub(g, ebm_reshape(g, means, &deep), x);
     ebm_ref log_w = ebm_add(g, log_joint(q, g, residual, z),
@@ -106,11 +98,11 @@ static ebm_ref importance_loss(const ebm_entropy_query *q, ebm_graph *g)
     ebm_ref eta = log_eta(q, g), z = ebm_add(g, q->z0, ebm_mul(g, n, ebm_exp(g, eta)));
     ebm_ref mean = ebm_generator_mean(q->generator, &q->scope, g, z);
     if (mean == EBM_POISON) return EBM_POISON;
-    ebm_ref residual = ebm_sub(g, flat(g, mean), flat(g, q->x));
+    ebm_ref residual = ebm_sub(g, ebm_layer_flatten(g, mean), ebm_layer_flatten(g, q->x));
     ebm_ref joint = ebm_mean_all(g, log_joint(q, g, residual, z));
     ebm_ref log_sigma = ebm_generator_log_sigma(q->generator, &q->scope, g);
     double size = (double)ebm_shape_size(&q->generator->row);
-    double constant = 0.5 * (size * LOG_2_PI - (double)q->generator->latent);
+    double constant = 0.5 * (size * EBM_LOG_2_PI - (double)q->generator->latent);
     ebm_ref bound = ebm_sub(g, ebm_add(g, joint, ebm_sum_all(g, eta)),
                             ebm_scale(g, log_sigma, size));
     return ebm_shift(g, ebm_neg(g, bound), constant);
@@ -143,7 +135,7 @@ static void judge(const ebm_entropy_query *q, ebm_graph *g, ebm_ref *joint, ebm_
 {
     *joint = *apart = EBM_POISON;
     if (q->x == EBM_POISON || q->z0 == EBM_POISON) return;
-    ebm_ref x = flat(g, q->x), z = q->z0;
+    ebm_ref x = ebm_layer_flatten(g, q->x), z = q->z0;
     int64_t b = ebm_ref_shape(g, z).dim[0];
     const ebm_ref parts[2] = {ebm_slice_axis(g, z, 0, 1, b - 1), ebm_slice_axis(g, z, 0, 0, 1)};
     ebm_ref next = ebm_concat(g, parts, 2, 0);

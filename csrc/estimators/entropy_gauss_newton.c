@@ -7,6 +7,7 @@
  * rows.  That costs nothing: J'(x - g(z0)) is computed anyway, and x - g(z0) = sigma eps with eps
  * ~ N(0, I), so the mean of its outer products is that of sigma^2 J'J. */
 #include "estimators/entropy.h"
+#include "networks/layers.h"
 #include "ops/ops.h"
 
 /* The drawing site of the pool. */
@@ -18,7 +19,7 @@ typedef struct problem {
     const ebm_entropy_query *q;
     const ebm_gauss_newton_options *o;
     ebm_graph *g;
-    int64_t b, size, latent;
+    int64_t b, latent;
     ebm_ref x, precision; /* 1 / sigma^2, () */
     ebm_ref inverse;      /* of the mean of P, (latent, latent) */
 } problem;
@@ -28,17 +29,11 @@ typedef struct point {
     ebm_ref z, y; /* z is marked */
 } point;
 
-static ebm_ref flat(const problem *p, ebm_ref x)
-{
-    if (x == EBM_POISON) return EBM_POISON;
-    ebm_shape two = EBM_DIMS(ebm_ref_shape(p->g, x).dim[0], p->size);
-    return ebm_reshape(p->g, x, &two);
-}
-
 static point at(const problem *p, ebm_ref z)
 {
     point made = {.z = ebm_mark(p->g, z)};
-    made.y = flat(p, ebm_generator_mean(p->q->generator, &p->q->scope, p->g, made.z));
+    made.y = ebm_layer_flatten(p->g,
+                               ebm_generator_mean(p->q->generator, &p->q->scope, p->g, made.z));
     return made;
 }
 
@@ -208,7 +203,8 @@ static ebm_ref pooled(const problem *p, ebm_ref y0, ebm_ref mean)
     if (p->o->pool > 0) {
         ebm_ref z = ebm_normal(g, p->q->key, PURPOSE_POOL, ebm_ref_dtype(g, y0), &draws);
         const ebm_ref all[2] = {y0,
-                                flat(p, ebm_generator_mean(p->q->generator, &p->q->scope, g, z))};
+                                ebm_layer_flatten(p->g, ebm_generator_mean(p->q->generator,
+                                                                           &p->q->scope, g, z))};
         y = ebm_concat(g, all, 2, 0);
     }
     ebm_ref log_w = log_likelihoods(p, y);
@@ -229,15 +225,14 @@ static ebm_ref score(const ebm_entropy_query *q, ebm_graph *g, ebm_ref *info)
 {
     if (q->x == EBM_POISON || q->z0 == EBM_POISON) return EBM_POISON;
     ebm_shape like = ebm_ref_shape(g, q->x), each = EBM_DIMS(like.dim[0]);
-    ebm_ref log_sigma = ebm_generator_log_sigma(q->generator, &q->scope, g), trust;
+    ebm_ref trust;
     problem p = {.q = q,
                  .o = q->options,
                  .g = g,
                  .b = like.dim[0],
-                 .size = ebm_shape_size(&q->generator->row),
                  .latent = q->generator->latent,
-                 .precision = ebm_exp(g, ebm_scale(g, log_sigma, -2.0))};
-    p.x = flat(&p, q->x);
+                 .precision = ebm_generator_precision(q->generator, &q->scope, g)};
+    p.x = ebm_layer_flatten(g, q->x);
     point start = at(&p, q->z0);
     if (start.y == EBM_POISON) return EBM_POISON;
     ebm_ref mean = pooled(&p, start.y, local_mean(&p, &start, &trust));

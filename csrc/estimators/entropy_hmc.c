@@ -17,9 +17,9 @@ static ebm_ref build(const void *context, const ebm_scope *scope, ebm_graph *g, 
     const ebm_entropy_query *q = p->q;
     ebm_ref x = g == p->owner ? q->x : ebm_lift(g, p->owner, q->x);
     ebm_ref mean = ebm_generator_mean(q->generator, &q->scope, g, z);
-    ebm_ref log_sigma = ebm_generator_log_sigma(q->generator, &q->scope, g);
+    ebm_ref precision = ebm_generator_precision(q->generator, &q->scope, g);
     ebm_ref squares = ebm_sum_rows(g, ebm_square(g, ebm_sub(g, x, mean)));
-    ebm_ref fit = ebm_mul(g, squares, ebm_exp(g, ebm_scale(g, log_sigma, -2.0)));
+    ebm_ref fit = ebm_mul(g, squares, precision);
     ebm_ref prior = ebm_sum_rows(g, ebm_square(g, z));
     return ebm_scale(g, ebm_add(g, p->prior_only ? ebm_stop(g, fit) : fit, prior), 0.5);
 }
@@ -95,8 +95,7 @@ static ebm_ref score(const ebm_entropy_query *q, ebm_graph *g, ebm_ref *info)
     if (status != EBM_OK) return ebm_graph_failed(g, status);
     ebm_ref sum = walk(q, g, sampler, info);
     ebm_sampler_free(sampler);
-    ebm_ref log_sigma = ebm_generator_log_sigma(q->generator, &q->scope, g);
-    ebm_ref precision = ebm_exp(g, ebm_scale(g, log_sigma, -2.0));
+    ebm_ref precision = ebm_generator_precision(q->generator, &q->scope, g);
     ebm_ref mean = ebm_scale(g, sum, 1.0 / (double)o->draws);
     return ebm_stop(g, ebm_mul(g, ebm_sub(g, mean, q->x), precision));
 }

@@ -1,6 +1,7 @@
 #include "estimators/vera.h"
 
 #include "base/alloc.h"
+#include "estimators/contrastive.h"
 #include "ops/ops.h"
 
 /* Drawing sites, and what is folded into the step's key. */
@@ -100,66 +101,27 @@ static void fit_entropy(const vera *v, const ebm_scope *scope)
     ebm_training_descend(t, EBM_PART_ENTROPY, loss);
 }
 
-static ebm_ref mean_square(ebm_graph *g, ebm_ref e)
-{
-    return ebm_mean_all(g, ebm_square(g, e));
-}
-
-static ebm_ref noisy(const vera *v)
-{
-    ebm_training *t = v->t;
-    if (v->o->data_noise == 0.0 || t->x == EBM_POISON) return t->x;
-    ebm_shape shape = ebm_ref_shape(t->g, t->x);
-    ebm_ref n = normals(t->g, t->key, PURPOSE_NOISE, t->x, &shape);
-    return ebm_add(t->g, t->x, ebm_scale(t->g, n, v->o->data_noise));
-}
-
-/* E of data and of samples: by one pass, but for a penalty on the slope at the data, whose second
- * derivative would then run over both. */
-static void judge_both(const vera *v, ebm_ref x_data, ebm_ref *e_data, ebm_ref *e_samples)
-{
-    ebm_training *t = v->t;
-    ebm_graph *g = t->g;
-    const ebm_energy *energy = &t->part[EBM_PART_ENERGY].energy;
-    ebm_scope scope = ebm_training_scope(t, EBM_PART_ENERGY);
-    const ebm_ref both[2] = {x_data, ebm_stop(g, v->x)};
-    if (v->o->gradient_penalty > 0.0) {
-        *e_data = ebm_energy_build(energy, &scope, g, both[0]);
-        *e_samples = ebm_energy_build(energy, &scope, g, both[1]);
-        return;
-    }
-    ebm_ref e = ebm_energy_build(energy, &scope, g, ebm_concat(g, both, 2, 0));
-    int64_t n = e == EBM_POISON ? 0 : ebm_ref_shape(g, x_data).dim[0];
-    *e_data = ebm_slice_axis(g, e, 0, 0, n);
-    *e_samples = ebm_slice_axis(g, e, 0, n, n);
-}
-
-/* Step 2. */
+/* Step 2.  Under a penalty on the slope at the data these have a pass of their own, or its second
+ * derivative would run over the samples too. */
 static void fit_energy(const vera *v)
 {
     ebm_training *t = v->t;
     ebm_graph *g = t->g;
-    ebm_ref x = ebm_mark(g, noisy(v)), e_data, e_samples;
-    judge_both(v, x, &e_data, &e_samples);
-    if (e_data == EBM_POISON || e_samples == EBM_POISON) return;
-    ebm_ref mean_data = ebm_mean_all(g, e_data), mean_samples = ebm_mean_all(g, e_samples);
-    ebm_ref gap = ebm_sub(g, mean_data, mean_samples), loss = gap;
+    ebm_ref x = ebm_mark(g, ebm__contrast_noisy(t, v->o->data_noise, PURPOSE_NOISE));
+    ebm_ref samples = ebm_stop(g, v->x), penalty = EBM_NONE, e_data, e_samples;
     if (v->o->gradient_penalty > 0.0) {
+        ebm_scope scope = ebm_training_scope(t, EBM_PART_ENERGY);
+        const ebm_energy *energy = &t->part[EBM_PART_ENERGY].energy;
+        e_data = ebm_energy_build(energy, &scope, g, x);
+        e_samples = ebm_energy_build(energy, &scope, g, samples);
         ebm_ref slope = ebm_grad(g, e_data, x);
         ebm_ref square = ebm_mean_all(g, ebm_sum_rows(g, ebm_square(g, slope)));
         ebm_training_metric(t, "gradient_norm", square);
-        loss = ebm_add(g, loss, ebm_scale(g, square, v->o->gradient_penalty));
+        penalty = ebm_scale(g, square, v->o->gradient_penalty);
+    } else {
+        ebm__contrast_energies(t, x, samples, &e_data, &e_samples);
     }
-    ebm_ref squares = ebm_add(g, mean_square(g, e_data), mean_square(g, e_samples));
-    if (v->o->l2 > 0.0) loss = ebm_add(g, loss, ebm_scale(g, squares, v->o->l2));
-    ebm_training_metric(t, "energy_data", mean_data);
-    ebm_training_metric(t, "energy_samples", mean_samples);
-    ebm_training_metric(t, "gap", gap);
-    ebm_training_metric(t, "loss", loss);
-    ebm_training_check(t, "mean energy of data", mean_data);
-    ebm_training_check(t, "mean energy of samples", mean_samples);
-    ebm_training_bound(t, "loss", loss, t->options->max_loss);
-    ebm_training_descend(t, EBM_PART_ENERGY, loss);
+    ebm__contrast_descend(t, e_data, e_samples, penalty, v->o->l2);
 }
 
 /* -entropy_weight times what grows with the entropy, (); EBM_NONE without one. */

@@ -50,6 +50,11 @@ ebm_ref ebm_generator_log_sigma(const ebm_generator *gen, const ebm_scope *scope
     return ebm_scope_param(scope, g, "log_sigma", &scalar, init);
 }
 
+ebm_ref ebm_generator_precision(const ebm_generator *gen, const ebm_scope *scope, ebm_graph *g)
+{
+    return ebm_exp(g, ebm_scale(g, ebm_generator_log_sigma(gen, scope, g), -2.0));
+}
+
 ebm_ref ebm_generator_sample(const ebm_generator *gen, const ebm_scope *scope, ebm_graph *g,
                              ebm_ref z, ebm_ref eps)
 {

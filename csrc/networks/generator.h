@@ -28,6 +28,8 @@ ebm_ref ebm_generator_mean(const ebm_generator *gen, const ebm_scope *scope, ebm
                            ebm_ref z);
 /* log sigma, (); VALUE unless it is noisy. */
 ebm_ref ebm_generator_log_sigma(const ebm_generator *gen, const ebm_scope *scope, ebm_graph *g);
+/* 1 / sigma^2, (); the same. */
+ebm_ref ebm_generator_precision(const ebm_generator *gen, const ebm_scope *scope, ebm_graph *g);
 /* g(z) + exp(log_sigma) eps, with eps (N, row); EBM_NONE if it is not noisy. */
 ebm_ref ebm_generator_sample(const ebm_generator *gen, const ebm_scope *scope, ebm_graph *g,
                              ebm_ref z, ebm_ref eps);

@@ -38,6 +38,11 @@ class Parameters:
         parameters = inspect.signature(cls.__init__).parameters.values()
         return {p.name: p.default for p in parameters if p.name != "self"}
 
+    @classmethod
+    def _taken(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Of the ``locals()`` of a subclass's ``__init__``, the arguments of this class's."""
+        return {name: given[name] for name in cls._defaults()}
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters by name; with ``deep`` also those of parameters, as ``outer__inner``."""
         params: dict[str, Any] = {}

@@ -125,30 +125,7 @@ class CD(EnergyEstimator):
         checkpoint_every: int = 1000,
         device: str | None = None,
     ) -> None:
-        super().__init__(
-            network,
-            sampler,
-            learning_rate=learning_rate,
-            optimizer=optimizer,
-            betas=betas,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-            ema=ema,
-            batch_size=batch_size,
-            max_steps=max_steps,
-            image_shape=image_shape,
-            warm_start=warm_start,
-            random_state=random_state,
-            verbose=verbose,
-            dtype=dtype,
-            callbacks=callbacks,
-            on_divergence=on_divergence,
-            snapshot_every=snapshot_every,
-            max_rollbacks=max_rollbacks,
-            checkpoint=checkpoint,
-            checkpoint_every=checkpoint_every,
-            device=device,
-        )
+        super().__init__(**EnergyEstimator._taken(locals()))
         self.l2 = l2
         self.data_noise = data_noise
 
@@ -230,30 +207,7 @@ class PCD(EnergyEstimator):
         checkpoint_every: int = 1000,
         device: str | None = None,
     ) -> None:
-        super().__init__(
-            network,
-            sampler,
-            learning_rate=learning_rate,
-            optimizer=optimizer,
-            betas=betas,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-            ema=ema,
-            batch_size=batch_size,
-            max_steps=max_steps,
-            image_shape=image_shape,
-            warm_start=warm_start,
-            random_state=random_state,
-            verbose=verbose,
-            dtype=dtype,
-            callbacks=callbacks,
-            on_divergence=on_divergence,
-            snapshot_every=snapshot_every,
-            max_rollbacks=max_rollbacks,
-            checkpoint=checkpoint,
-            checkpoint_every=checkpoint_every,
-            device=device,
-        )
+        super().__init__(**EnergyEstimator._taken(locals()))
         self.l2 = l2
         self.data_noise = data_noise
         self.buffer_size = buffer_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,18 @@ from .errors import ShapeError
 from .networks import BoundNetwork
 from .transforms import jit
 
-__all__ = ["inference_data"]
+__all__ = ["inference_data", "library"]
+
+
+def library(who: str) -> Any:
+    """The package, for a function that is called so; ImportError with the cure."""
+    try:
+        with warnings.catch_warnings():  # ArviZ announces its next version at import
+            warnings.simplefilter("ignore", FutureWarning)
+            import arviz
+    except ImportError as error:
+        raise ImportError(f"{who}: arviz is not installed: pip install arviz") from error
+    return arviz
 
 
 def inference_data(

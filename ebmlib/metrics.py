@@ -12,7 +12,6 @@ A model is given as what has an `energy` of rows, an estimator or a bound networ
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import datasets
+from ._arviz import library
 from ._checks import floats, whole
 from .datasets.planar import Extent, generator
 from .errors import NotFittedError, ShapeError
@@ -460,18 +460,12 @@ def chain_diagnostics(trace: ArrayLike) -> ChainDiagnostics:
         raise ShapeError(
             f"{who}: trace: got shape {x.shape}, expected (draws, chains, ...), draws 4 or more"
         )
-    try:
-        with warnings.catch_warnings():  # ArviZ announces its next version at import
-            warnings.simplefilter("ignore", FutureWarning)
-            import arviz
-    except ImportError as error:
-        raise ImportError(f"{who}: arviz is not installed: pip install arviz") from error
-    library: Any = arviz
-    data = library.convert_to_dataset(x.swapaxes(0, 1))
+    arviz = library(who)
+    data = arviz.convert_to_dataset(x.swapaxes(0, 1))
     figures = (
-        library.ess(data, method="bulk"),
-        library.ess(data, method="tail"),
-        library.rhat(data),
+        arviz.ess(data, method="bulk"),
+        arviz.ess(data, method="tail"),
+        arviz.rhat(data),
     )
     return ChainDiagnostics(*(np.asarray(found["x"].values, np.float64) for found in figures))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -318,14 +317,10 @@ def _series(who: str, values: ArrayLike, coordinate: int) -> Array:
 
 
 def _diagnostics(who: str, x: Array) -> str:
-    try:
-        with warnings.catch_warnings():  # ArviZ announces its next version at import
-            warnings.simplefilter("ignore", FutureWarning)
-            import arviz
-    except ImportError as error:
-        raise ImportError(f"{who}: arviz is not installed: pip install arviz") from error
-    library: Any = arviz
-    ess, r_hat = float(library.ess(x.T)), float(library.rhat(x.T))
+    from .._arviz import library  # which a plot without it need not load
+
+    arviz = library(who)
+    ess, r_hat = float(arviz.ess(x.T)), float(arviz.rhat(x.T))
     return f"ESS {ess:,.0f} of {x.size:,}, R-hat {r_hat:.2f}"
 
 

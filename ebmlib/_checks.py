@@ -39,6 +39,8 @@ def _is_real(value: Any) -> bool:
 
 def whole(value: Any, name: str, least: int | None = None) -> int:
     """``value`` as an int; an error unless it is a whole number of at least ``least``."""
+    if type(value) is int and (least or 0) <= value < 1 << 62:
+        return value  # as nearly always
     expected = "a whole number" if least is None else f"a whole number of at least {least}"
     if not _is_real(value):
         raise TypeError(f"{name}: got {value!r}, expected {expected}")

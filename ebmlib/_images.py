@@ -19,7 +19,8 @@ Size = int | tuple[int, int]
 
 def pair(value: Any, name: str, least: int) -> tuple[int, int]:
     """One whole number for rows and columns, or one for each."""
-    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str):
+    one = type(value) is int or isinstance(value, str)
+    if one or not isinstance(value, Sequence | np.ndarray):
         number = whole(value, name, least)
         return number, number
     if len(value) != 2:

@@ -203,14 +203,36 @@ def as_node(value: Value, dtype: DTypeLike | None = None) -> TracedArray:
 
 def as_float(value: Value, of_small: DType = FLOAT32) -> TracedArray:
     """The value as a node of a float dtype: see to_float."""
+    if isinstance(value, Node) and not value.weak and value.dtype.kind == "f":
+        return cast("TracedArray", value)
     trace = need()
     value, kind = _kind(trace, value)
     dtype = to_float(_common((kind,), trace.dtype), trace.dtype, of_small)
     return _node(trace, value, kind, dtype)
 
 
+def _alike(values: Sequence[Value]) -> list[TracedArray] | None:
+    """The values as nodes if they are nodes of one float dtype, and numbers: nearly always."""
+    dtype = None
+    for value in values:
+        if isinstance(value, Node) and not value.weak:
+            if dtype is None:
+                dtype = value.dtype
+            if value.dtype is not dtype:
+                return None
+        elif type(value) is not float and type(value) is not int:
+            return None
+    if dtype is None or dtype.kind != "f":
+        return None
+    graph = need().graph
+    nodes = [v if isinstance(v, Node) else ops.scalar(graph, dtype, v) for v in values]
+    return cast("list[TracedArray]", nodes)
+
+
 def promote(*values: Value) -> list[TracedArray]:
     """The values as nodes of their common dtype."""
+    if (nodes := _alike(values)) is not None:
+        return nodes
     trace = need()
     pairs = [_kind(trace, value) for value in values]
     dtype = _common(tuple([kind for _, kind in pairs]), trace.dtype)
@@ -219,6 +241,8 @@ def promote(*values: Value) -> list[TracedArray]:
 
 def promote_float(*values: Value, of_small: DType = FLOAT32) -> list[TracedArray]:
     """The values as nodes of their common float dtype: see to_float."""
+    if (nodes := _alike(values)) is not None:
+        return nodes
     trace = need()
     pairs = [_kind(trace, value) for value in values]
     common = _common(tuple([kind for _, kind in pairs]), trace.dtype)

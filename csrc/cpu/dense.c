@@ -329,14 +329,23 @@ static void *column_target(const ebm__dense_product *p, int64_t batch, int64_t r
     return (char *)p->c + to * size;
 }
 
-/* Where the rows of a task of `columns` go: into C, or into a part of it. */
+/* Where the rows of a task of `columns` go: into C, channel after channel of a tap, or into a part
+ * of it. */
 static void column_targets(void **out, const job *work, const place *at, int64_t size)
 {
     const ebm__dense_product *p = work->product;
-    for (int64_t i = 0; i < at->rows; i++) {
-        int64_t row = (at->batch * work->parts + at->part) * work->all_rows + at->row + i;
-        out[i] = work->parts > 1 ? (char *)work->partial + row * p->columns * size
-                                 : column_target(p, at->batch, at->row + i, size);
+    bool apart = work->parts > 1;
+    int64_t depth = apart ? work->all_rows : p->x.depth;
+    int64_t step = (apart ? p->columns : p->c_k) * size, k = at->row % depth;
+    int64_t before = (at->batch * work->parts + at->part) * work->all_rows;
+    for (int64_t i = 0; i < at->rows; i++, k++) {
+        if (k == depth) k = 0;
+        if (i > 0 && k > 0)
+            out[i] = (char *)out[i - 1] + step;
+        else if (apart)
+            out[i] = (char *)work->partial + (before + at->row + i) * step;
+        else
+            out[i] = column_target(p, at->batch, at->row + i, size);
     }
 }
 

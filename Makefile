@@ -17,6 +17,7 @@ NAMES := python3 python3.14 python3.13 python3.12 python3.11 python3.10
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
 PYTHON := $(shell for p in $(NAMES); do $$p $(NEW_ENOUGH) && echo $$p && break; done)
 PY := .venv/bin/python
+WORKERS := -n auto --maxprocesses 4 --dist worksteal # of pytest
 NBCONVERT := $(PY) -m nbconvert --log-level WARN
 COALESCE := --CoalesceStreamsPreprocessor.enabled=True # a progress line overwrites itself
 C_FILES = $(shell find csrc tests/c cuda tests/cuda -name '*.[ch]' -o -name '*.cu' -o -name '*.cc')
@@ -40,7 +41,7 @@ demo: .venv/demo
 	@echo "Its figures: $(CURDIR)/build/demo/quickstart_files/"
 
 test: build cuda-host c-test static docs
-	EBMLIB_QUICK=1 $(PY) -m pytest --nbmake --nbmake-timeout=600 tests notebooks
+	EBMLIB_QUICK=1 $(PY) -m pytest $(WORKERS) --nbmake --nbmake-timeout=600 tests notebooks
 
 docs: build
 	$(PY) -m sphinx -q -E -W --keep-going -d build/docs/doctrees docs build/docs/html
@@ -78,7 +79,7 @@ py-asan: .venv/test
 	cp csrc/graph/ops.def build/py-asan/csrc/graph
 	cd build/py-asan && ASAN_OPTIONS=detect_leaks=0 \
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
-		$(CURDIR)/$(PY) -m pytest -q \
+		$(CURDIR)/$(PY) -m pytest -q $(WORKERS) \
 		--capture=sys -p no:cacheprovider -k 'not f64 and not leave and not long' $(PY_ASAN)
 
 # What runs on a device, on cuda-host: kernels with sanitizers, in three orders of threads and sizes of
@@ -88,7 +89,7 @@ CUDA_ABOVE = tests/ops tests/parity tests/python/test_networks.py tests/python/t
 	tests/python/test_estimators.py
 CUDA_PYTEST = cd build/py-cuda && EBMLIB_TEST_DEVICE=cuda-host ASAN_OPTIONS=detect_leaks=0 \
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
-	$(CURDIR)/$(PY) -m pytest -q --capture=sys -p no:cacheprovider
+	$(CURDIR)/$(PY) -m pytest -q $(WORKERS) --capture=sys -p no:cacheprovider
 py-cuda: cuda-host
 	EBMLIB_CUDA=0 $(PY) setup.py -q build --build-lib build/py-cuda
 	EBMLIB_SANITIZE=address,undefined EBMLIB_CUDA_HOST=build/py-cuda/ebmlib/devices/libebm-cuda-host.so \
@@ -99,7 +100,7 @@ py-cuda: cuda-host
 	$(CUDA_PYTEST) $(CUDA_KERNELS)
 	export EBMLIB_CUDA_ORDER=1 EBMLIB_CUDA_BLOCK=32; $(CUDA_PYTEST) $(CUDA_KERNELS) -k 'not along'
 	export EBMLIB_CUDA_ORDER=2 EBMLIB_CUDA_BLOCK=256; $(CUDA_PYTEST) $(CUDA_KERNELS) -k 'not along'
-	EBMLIB_TEST_DEVICE=cuda-host $(PY) -m pytest -q $(CUDA_ABOVE) -k 'not learns' # 1,500 steps
+	EBMLIB_TEST_DEVICE=cuda-host $(PY) -m pytest -q $(WORKERS) $(CUDA_ABOVE) -k 'not learns' # 1,500 steps
 
 static: build
 	$(PY) tests/package/floors.py

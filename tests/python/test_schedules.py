@@ -32,6 +32,7 @@ FORMS = [
     ),
     (schedules.Piecewise(0.3), lambda t: 1.0 + 0 * t),
 ]
+NAMES = [str(schedule)[:40] for schedule, _ in FORMS]
 
 
 @pytest.fixture
@@ -50,14 +51,14 @@ def small(rate, **changes):
     return estimators.PCD(learning_rate=rate, **(options | changes))
 
 
-@pytest.mark.parametrize(("schedule", "form"), FORMS, ids=lambda case: str(case)[:40])
+@pytest.mark.parametrize(("schedule", "form"), FORMS, ids=NAMES)
 def test_schedules_are_their_closed_forms(schedule, form):
     np.testing.assert_allclose(schedule(STEPS), 0.3 * form(STEPS), rtol=1e-13, atol=1e-16)
     assert schedule(5).shape == ()
     assert schedule(STEPS).dtype == np.float64
 
 
-@pytest.mark.parametrize(("schedule", "form"), FORMS, ids=lambda case: str(case)[:40])
+@pytest.mark.parametrize(("schedule", "form"), FORMS, ids=NAMES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_training_uses_and_records_them(schedule, form, dtype, rows):
     est = small(schedule, dtype=dtype).fit(rows)

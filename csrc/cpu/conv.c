@@ -246,11 +246,16 @@ static void run_data(const conv *p, const void *zeros)
 
 /* ---- kernels laid out -------------------------------------------------------------------------- */
 
-/* The bytes do not depend on how the taps are shared among phases, nor on the copy. */
+/* The bytes do not depend on how the taps are shared among phases, nor on the copy.  Kernels of
+ * `conv` with many channels are laid down by the first tile that reads them; with as many pixels as
+ * MANY that is as fast, and takes no memory. */
 size_t EBM_CPU(conv_packed)(const ebm_kernel_args *args)
 {
+    enum { MANY = 64, MANY_CHANNELS = 128 };
     if (args->op == EBM_OP_conv_weight || args->attr[EBM_CONV_GROUPS] != 1) return 0;
     conv p = read_args(args);
+    bool laid = p.c >= MANY_CHANNELS && p.images * p.oh * p.ow >= MANY;
+    if (p.op == EBM_OP_conv && laid) return 0;
     ebm__dense_product d = product_of(&p, NULL, NULL);
     if (p.op == EBM_OP_conv_data) {
         d.x.depth = p.o;

@@ -195,13 +195,14 @@ class _Called(Traced):
         own = [self._own(k, arg, dtype) for k, arg in enumerate(args)]
         with Trace(self.graph, dtype=dtype):
             self.outs = [_result(function(*own))]
+        self.outs += [into for scope in own for into in getattr(scope, "into", ())]
 
     def _own(self, k: int, arg: Any, dtype: Any) -> Any:
         if isinstance(arg, Node):
             return self.graph.input(f"x{k}", arg.dtype, arg.shape, False)
         from ._function import Recorder
 
-        return Recorder(self.graph, dtype)
+        return Recorder(self.graph, dtype, arg.row)
 
 
 def check_called(function: Function, dtype: Any, args: Sequence[Any]) -> None:
@@ -210,7 +211,7 @@ def check_called(function: Function, dtype: Any, args: Sequence[Any]) -> None:
     known = cache_of(function, "pure")
     if (dtype, specs) not in known:
         first, second = (_Called(function, dtype, args) for _ in range(2))
-        _check_purity(first, second, name_of(getattr(function, "energy", function)))
+        _check_purity(first, second, name_of(getattr(function, "function", function)))
         known[dtype, specs] = None
 
 

@@ -70,7 +70,12 @@ class Graph:
     @classmethod
     def parse(cls, text: str, /) -> tuple[Graph, list[TracedArray]]: ...
     def inline(
-        self, source: Graph, outs: Sequence[Node], inputs: Sequence[Node], /
+        self,
+        source: Graph,
+        outs: Sequence[Node],
+        inputs: Sequence[Node | None],
+        made: Sequence[tuple[int, Node, Callable[[TracedArray], Any]]] = (),
+        /,
     ) -> list[TracedArray]: ...
     def verify(self) -> None: ...
 
@@ -111,6 +116,10 @@ class Scope:
     def param(
         self, name: str, shape: _Shape, constant: float, scale: float, /
     ) -> TracedArray: ...
+    def batch_norm(self, name: str, x: Node, /) -> TracedArray: ...
+    def dropout(self, name: str, x: Node, rate: float, /) -> TracedArray: ...
+    @property
+    def row(self) -> tuple[int, ...] | None: ...
 
 @final
 class Bound:

@@ -220,11 +220,7 @@ class EnergyEstimator(Parameters, Durable):
         with scope(self.device):
             trainer = _core.Trainer(**spec, shape=row, dtype=self.dtype, key=words)
             networks = self._bind(row, self.dtype)
-        for name, array in self._network._starts(row, words).items():
-            array = array.astype(self.dtype)
-            trainer.set({f"params.{name}": array})
-            if self.ema:
-                trainer.set({f"ema.params.{name}": array})
+        self._write_starts(trainer, row, words)
         for name in [name for name in vars(self) if name.endswith("_") or name in _HIDDEN]:
             delattr(self, name)
         vars(self).update(networks)
@@ -236,6 +232,22 @@ class EnergyEstimator(Parameters, Durable):
         self._trainer, self._made_of, self._row, self._key = trainer, spec, row, words
         self._fit, self._memories = None, {}
         return trainer
+
+    def _write_starts(
+        self, trainer: _core.Trainer, row: tuple[int, ...], words: NDArray[Any]
+    ) -> None:
+        """Start values that networks bring with them, and averages, which begin there."""
+        networks: dict[str, Network | None] = {"params": self._network}
+        networks |= {f"parts.{name}": network for name, (network, _) in self._parts().items()}
+        for k, (prefix, network) in enumerate(networks.items()):
+            if network is None:
+                continue
+            of_part = (words.view(np.uint32) + np.array([k, 0], np.uint32)).view(words.dtype)
+            starts = network._starts(row, of_part)
+            arrays = {f"{prefix}.{name}": a.astype(self.dtype) for name, a in starts.items()}
+            averages = {f"ema.{name}": array for name, array in arrays.items()}
+            known = trainer.get(f"ema.{prefix}") if averages else {}
+            trainer.set(arrays | (averages if known else {}))
 
     def _get_trainer(self) -> _core.Trainer:
         """The trainer: at hand, or made again after unpickling or a change of parameters."""
@@ -518,8 +530,10 @@ class EnergyEstimator(Parameters, Durable):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self._without_trainer()
-        if isinstance(self.network, Network) and self.__sklearn_is_fitted__():
-            state["network"] = self.network._saved(self._row, self.energy_.dtype)
+        if self.__sklearn_is_fitted__():
+            for name, value in self.get_params(deep=False).items():
+                if isinstance(value, Network):
+                    state[name] = value._saved(self._row, self.energy_.dtype)
         return state
 
     def __copy__(self: Self) -> Self:

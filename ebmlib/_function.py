@@ -2,11 +2,13 @@
 
 A function that is saved becomes a template: the text of its graph, in which every number that
 grows with the rows N is written ``{alpha N + beta}``.  It is found by tracing the function for
-7 and for 11 rows, and must foretell the text for 13.
+7 and for 11 rows, and must foretell the text for 13.  Layers that training sees in another way
+are not in the text: what goes into each is one more result, and what comes out one more input.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,46 +17,97 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._core import Graph, Node
+from ._checks import real
+from ._core import Graph, Node, Plan
 from ._trace import Trace, as_node, need
 from .errors import ShapeError
-from .layers import Scope, lookup
+from .layers import NORM, Given, Scope, batch_norm, dropout, kept_norm, lookup
 
 Arrays = dict[str, NDArray[Any]]
 Row = tuple[int, ...]
 Start = tuple[float, float]  # constant, scale: constant + scale * N(0, 1)
+Layer = tuple[str, str, float]  # kind, name, rate: one that training sees in another way
 
+NOISE = "log_sigma"  # of a generator, beside what its function asks for
 _COUNTS = 7, 11, 13  # rows; primes, so that a product with them shows
 _MOST = 1 << 28  # elements of an array of 13 rows, in a file: more is no network
 
 
 class Recorder:
-    """What `_core.Scope` is to a build in C, for a graph of its own: parameters are inputs."""
+    """What `_core.Scope` is to a build in C, for a graph of its own: parameters are inputs.
 
-    def __init__(self, graph: Graph, dtype: Any) -> None:
-        self.graph, self.dtype = graph, dtype
-        self.found: dict[str, tuple[Node, Start]] = {}
+    So is what comes out of a layer that training sees in another way (batch norm, dropout):
+    whoever builds the network makes it of what went in.
+    """
+
+    def __init__(self, graph: Graph, dtype: Any, row: Row | None = None) -> None:
+        self.graph, self.dtype, self.row = graph, dtype, row
+        self.found: dict[str, tuple[Any, Start]] = {}
+        self.layers: list[Layer] = []
+        self.into: list[Node] = []  # of each layer
 
     def param(self, name: str, shape: Sequence[int], constant: float, scale: float) -> Any:
-        node = self.graph.input(f"params.{name}", self.dtype, tuple(shape), False)
-        self.found.setdefault(name, (node, (constant, scale)))
+        if name == NOISE and self.row is not None:
+            raise ValueError(
+                f"parameter '{NOISE}': it is that of the noise, expected another name"
+            )
+        if name not in self.found:
+            node = self.graph.input(f"params.{name}", self.dtype, tuple(shape), False)
+            self.found[name] = node, (constant, scale)
+        node, _ = self.found[name]
+        if node.shape != tuple(shape):
+            raise ShapeError(f"parameter '{name}': got {tuple(shape)}, expected {node.shape}")
         return node
+
+    def batch_norm(self, name: str, x: Any) -> Any:
+        for leaf, start in NORM.items():
+            self.param(f"{name}.{leaf}", x.shape[-1:], start, 0.0)
+        return self._layer(("batch_norm", name, 0.0), x)
+
+    def dropout(self, name: str, x: Any, rate: float) -> Any:
+        return self._layer(("dropout", name, rate), x)
+
+    def _layer(self, layer: Layer, x: Any) -> Any:
+        kind, name, _ = layer
+        if x.graph is not self.graph:
+            raise ValueError(
+                f"layer '{name}': got rows of a step of a repeat, expected it outside of loops"
+            )
+        if layer[:2] in [known[:2] for known in self.layers]:
+            raise ValueError(f"{kind} '{name}': it stands there twice, expected two names")
+        self.layers.append(layer)
+        self.into.append(x)
+        return self.graph.input(f"layer.{len(self.layers) - 1}", x.dtype, x.shape, False)
+
+
+class Evaluation(Recorder):
+    """One that makes the layers as they are outside of training."""
+
+    def batch_norm(self, name: str, x: Any) -> Any:
+        shape = x.shape[-1:]
+        return kept_norm(
+            x, *(self.param(f"{name}.{leaf}", shape, v, 0.0) for leaf, v in NORM.items())
+        )
+
+    def dropout(self, name: str, x: Any, rate: float) -> Any:
+        return x
 
 
 class Call:
-    """A network function as the core calls it: with the scope and the rows.
+    """A network function as the core calls it: with the scope, and rows or latents.
 
-    energy: function(p, x); parameters: as `networks.Function` has it.
+    function: of (p, x); parameters: as `networks.Function` has it.
     """
 
-    def __init__(self, energy: Callable[..., Any], parameters: Any) -> None:
-        self.energy, self.parameters = energy, parameters
+    def __init__(self, function: Callable[..., Any], parameters: Any) -> None:
+        self.function, self.parameters = function, parameters
         self._shapes: dict[Row, Mapping[str, Any]] = {}
 
     def __call__(self, scope: Any, x: Any) -> Any:
         if self.parameters is None:
-            return self.energy(Scope(scope), x)
-        return self.energy(_nodes(scope, self.tree(x.shape[1:]), ""), x)
+            return self.function(Scope(scope), x)
+        row = x.shape[1:] if scope.row is None else scope.row
+        return self.function(_nodes(scope, self.tree(row), ""), x)
 
     def tree(self, row: Row, rng: np.random.Generator | None = None) -> Mapping[str, Any]:
         """The given start values, or what a function of (rng, row) makes of them."""
@@ -97,34 +150,48 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, NDArr
         yield prefix + key, array
 
 
-def _nodes(scope: Any, tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    return {
+def _nodes(scope: Any, tree: Mapping[str, Any], prefix: str) -> Given:
+    nodes = {
         key: _nodes(scope, value, f"{prefix}{key}.")
         if isinstance(value, Mapping)
         else scope.param(prefix + key, np.shape(value), 0.0, 0.0)
         for key, value in tree.items()
     }
+    return Given(nodes, scope, prefix)
 
 
 # ---- tracing ---------------------------------------------------------------------------------
 
 
 class Record:
-    """The graph of a call for n rows: its result, parameters and constants."""
+    """The graph of a call for n rows: its result, parameters, constants and layers.
 
-    def __init__(self, call: Call, row: Row, dtype: Any, n: int) -> None:
+    row: of what the function takes; made: of what it makes, of a generator.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        row: Row,
+        dtype: Any,
+        n: int,
+        made: Row | None = None,
+        recorder: type[Recorder] = Recorder,
+    ) -> None:
         graph = Graph()
-        recorder = Recorder(graph, dtype)
+        scope = recorder(graph, dtype, made)
         x = graph.input("x", dtype, (n, *row), False)
         with Trace(graph, dtype=np.dtype(dtype)):
-            energy = as_node(call(recorder, x))
-        self.graph, self.outs, self.found = graph, [energy], recorder.found
+            result = as_node(call(scope, x))
+        self.graph, self.outs, self.found = graph, [result, *scope.into], scope.found
+        self.layers = scope.layers
 
     def text(self) -> str:
         """The graph with all of its inputs, in order, whether they are used or not."""
         nodes = [node for _, node, _ in self.graph.inputs]
         lines = self.graph.print([*self.outs, *nodes]).splitlines()
-        return "\n".join([*lines[:-1], " ".join(lines[-1].split()[:2])]) + "\n"
+        kept = lines[-1].split()[: 1 + len(self.outs)]
+        return "\n".join([*lines[:-1], " ".join(kept)]) + "\n"
 
     def constants(self) -> list[NDArray[Any]]:
         return [np.array(array) for _, _, array in self.graph.inputs if array is not None]
@@ -180,19 +247,27 @@ def fill_template(template: str, n: int) -> str:
 class Template:
     """A network function that was saved: text instead of code.  Called as the function was."""
 
-    def __init__(self, text: str, names: Sequence[str], starts: Any, constants: Any) -> None:
+    def __init__(
+        self,
+        text: str,
+        names: Sequence[str],
+        starts: Any,
+        constants: Any,
+        layers: Sequence[Layer] = (),
+    ) -> None:
         self.text = text
         self.names = list(names)
         self.starts = list(starts)
         self.constants = list(constants)
+        self.layers = list(layers)
         self.__name__ = "saved"
 
     @classmethod
-    def of(cls, name: str, call: Call, row: Row, dtype: Any) -> Template:
-        """Of a network function, for rows of this shape and dtype."""
-        if isinstance(call.energy, Template):
-            return call.energy
-        records = [Record(call, row, dtype, n) for n in _COUNTS]
+    def of(cls, name: str, call: Call, row: Row, dtype: Any, made: Row | None) -> Template:
+        """Of a network function of rows of this shape and dtype; made: as of `Record`."""
+        if isinstance(call.function, Template):
+            return call.function
+        records = [Record(call, row, dtype, n, made) for n in _COUNTS]
         constants = [record.constants() for record in records]
         for one, other in ((constants[0], constants[1]), (constants[1], constants[2])):
             if [c.tobytes() for c in one] != [c.tobytes() for c in other]:
@@ -203,10 +278,33 @@ class Template:
         text = make_template(name, [record.text() for record in records])
         found = records[0].found
         starts = [start for _, start in found.values()]
-        return cls(text, list(found), starts, constants[0])
+        template = cls(text, list(found), starts, constants[0], records[0].layers)
+        if template.layers and not _same_evaluation(call, template, row, dtype, made):
+            kind, layer, _ = template.layers[0]
+            raise ValueError(
+                f"{name} cannot be written down: it takes a derivative through {kind} "
+                f"'{layer}', or another layer that training sees in another way"
+            )
+        return template
 
     def __call__(self, p: Any, x: Any) -> Any:
-        graph, (energy,) = self._graph(x.shape[0])
+        graph, outs = self._graph(x.shape[0])
+        given = self._given(graph, p, x)
+        own = graph.inputs[0][1]
+        if x.shape != own.shape or x.dtype != own.dtype:
+            raise ShapeError(
+                f"saved function: got rows {x.dtype} {x.shape[1:]}, expected those that it was "
+                f"saved for, {own.dtype} {own.shape[1:]}"
+            )
+        places = [k for k, (name, _, _) in enumerate(graph.inputs) if _is_layer(name)]
+        made = [
+            (place, out, functools.partial(_apply, layer, p))
+            for layer, place, out in zip(self.layers, places, outs[1:], strict=True)
+        ]
+        return need().graph.inline(graph, outs[:1], given, made)[0]
+
+    def _given(self, graph: Graph, p: Any, x: Any) -> list[Any]:
+        """A node for each input, None for what layers make."""
         params = iter(
             lookup(p, name, node.shape, start)
             for name, node, start in zip(
@@ -214,24 +312,25 @@ class Template:
             )
         )
         constants = iter(self.constants)
-        given = [
-            as_node(x if name == "x" else next(constants) if name is None else next(params))
+        values = (
+            x if name == "x" else next(constants if name is None else params)
             for name, _, _ in graph.inputs
+            if not _is_layer(name)
+        )
+        return [
+            None if _is_layer(name) else as_node(next(values)) for name, _, _ in graph.inputs
         ]
-        own = graph.inputs[0][1]
-        if x.shape != own.shape or x.dtype != own.dtype:
-            raise ShapeError(
-                f"saved function: got rows {x.dtype} {x.shape[1:]}, expected those that it was "
-                f"saved for, {own.dtype} {own.shape[1:]}"
-            )
-        return need().graph.inline(graph, [energy], given)[0]
 
     def _graph(self, n: int) -> tuple[Graph, list[Any]]:
         return Graph.parse(fill_template(self.text, n))
 
     @staticmethod
     def _params(graph: Graph) -> list[Any]:
-        return [node for name, node, _ in graph.inputs if name not in (None, "x")]
+        return [
+            node
+            for name, node, _ in graph.inputs
+            if name not in (None, "x") and not _is_layer(name)
+        ]
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -246,13 +345,28 @@ class Template:
 
     @classmethod
     def checked(
-        cls, text: Any, parameters: Any, starts: Any, constants: Sequence[Any], start: Arrays
+        cls,
+        text: Any,
+        parameters: Any,
+        starts: Any,
+        constants: Sequence[Any],
+        start: Arrays,
+        layers: Any,
+        latent: int | None,
     ) -> Template:
-        """Of what a file holds; ValueError or TypeError where that is no network function."""
+        """Of what a file holds; ValueError or TypeError where that is no network function, of
+        rows or of latents of that width.
+        """
         if not isinstance(text, str) or not isinstance(parameters, list):
             raise TypeError("template: expected a text, and a list of parameters")
-        template = cls(text, [name for name, _ in parameters], _starts(starts), constants)
-        template._check()
+        template = cls(
+            text,
+            [name for name, _ in parameters],
+            _starts(starts),
+            constants,
+            _layers(layers, [name for name, _ in parameters]),
+        )
+        template._check(latent)
         shapes = template.shapes()
         if [[name, list(shape)] for name, shape in shapes.items()] != parameters:
             raise ValueError(f"template: parameters: got {parameters}, expected {shapes}")
@@ -262,7 +376,7 @@ class Template:
             raise ValueError("template: start values are not those of the parameters")
         return template
 
-    def _check(self) -> None:
+    def _check(self, latent: int | None) -> None:
         """ValueError unless the text is a network function, for 1, 2 and 13 rows."""
         for n in (1, 2, _COUNTS[2]):
             text = fill_template(self.text, n)
@@ -270,8 +384,10 @@ class Template:
             _check_sizes(text)
             names = [name for name, _, _ in graph.inputs]
             wanted = ["x", *(f"params.{name}" for name in self.names)]
-            if [name for name in names if name is not None] != wanted:
+            named = [name for name in names if name is not None]
+            if [name for name in named if not _is_layer(name)] != wanted:
                 raise ValueError(f"template: got the inputs {names}, expected {wanted}")
+            self._check_layers(graph, outs)
             unnamed = [node for name, node, _ in graph.inputs if name is None]
             if [(c.dtype, c.shape) for c in self.constants] != [
                 (node.dtype, node.shape) for node in unnamed
@@ -280,13 +396,79 @@ class Template:
             x = graph.inputs[0][1]
             if (
                 names[0] != "x"
-                or len(outs) != 1
                 or x.shape[:1] != (n,)
-                or outs[0].shape != (n,)
+                or outs[0].shape[:1] != (n,)
+                or (latent is None and outs[0].shape != (n,))
+                or (latent is not None and (x.shape != (n, latent) or outs[0].ndim < 2))
             ):
-                raise ValueError("template: expected one energy for each row")
+                what = "energy" if latent is None else "row"
+                raise ValueError(f"template: expected one {what} for each row")
             if outs[0].dtype != x.dtype or x.dtype.kind != "f":
-                raise ValueError(f"template: got {outs[0].dtype} energies of {x.dtype} rows")
+                raise ValueError(f"template: got {outs[0].dtype} results of {x.dtype} rows")
+
+    def _check_layers(self, graph: Graph, outs: Sequence[Node]) -> None:
+        """ValueError unless each layer is made of what there is before it."""
+        made = {name: node for name, node, _ in graph.inputs if _is_layer(name)}
+        if len(outs) != 1 + len(self.layers) or list(made) != [
+            f"layer.{k}" for k in range(len(self.layers))
+        ]:
+            raise ValueError("template: its layers are not those that came with it")
+        for k, into in enumerate(outs[1:]):
+            own = made[f"layer.{k}"]
+            if (own.dtype, own.shape) != (into.dtype, into.shape) or into.ndim < 2:
+                raise ValueError(f"template: layer {k}: its rows are of another shape")
+            known = re.findall(r'"layer\.(\d+)"', graph.print([into]))
+            if any(int(number) >= k for number in known):
+                raise ValueError(f"template: layer {k}: it is made of what comes later")
+
+
+def _same_evaluation(
+    call: Call, template: Template, row: Row, dtype: Any, made: Row | None
+) -> bool:
+    """Whether the two give the same, outside of training, at some rows and parameters."""
+    rng = np.random.default_rng(0)
+    given: dict[str, NDArray[Any]] = {}
+    results: list[NDArray[Any]] = []
+    for way in (call, Call(template, None)):
+        record = Record(way, row, dtype, _COUNTS[0], made, Evaluation)
+        for name, node, array in record.graph.inputs:
+            if array is None and name is not None and name not in given:
+                given[name] = rng.uniform(0.1, 0.9, node.shape).astype(dtype)
+        plan = Plan(record.graph, record.outs)
+        inputs = [
+            given[name] for name, _, array in record.graph.inputs if array is None and name
+        ]
+        results += plan(*inputs)
+    return np.allclose(results[0], results[1], rtol=1e-3, equal_nan=True)
+
+
+def _apply(layer: Layer, p: Any, x: Any) -> Any:
+    kind, name, rate = layer
+    return as_node(
+        batch_norm(p, name, x) if kind == "batch_norm" else dropout(p, name, x, rate)
+    )
+
+
+def _is_layer(name: str | None) -> bool:
+    return name is not None and name.startswith("layer.")
+
+
+def _layers(given: Any, names: Sequence[str]) -> list[Layer]:
+    """The layers of a file, whose parameters have these names."""
+    found: list[Layer] = []
+    if not isinstance(given, list):
+        raise TypeError("template: layers: expected a list")
+    for layer in given:
+        if not isinstance(layer, list) or len(layer) != 3 or not isinstance(layer[1], str):
+            raise ValueError("template: layers: expected (kind, name, rate) of each")
+        kind, name, rate = layer[0], layer[1], real(layer[2], "template: layers: rate")
+        if kind not in ("batch_norm", "dropout") or not 0 <= rate < 1:
+            raise ValueError(f"template: layers: got {layer}, expected batch_norm or dropout")
+        own = [f"{name}.{leaf}" for leaf in NORM] if kind == "batch_norm" else []
+        if not set(own) <= set(names) or (kind, name) in [known[:2] for known in found]:
+            raise ValueError(f"template: layers: got {layer} without parameters, or twice")
+        found.append((kind, name, rate))
+    return found
 
 
 def _starts(given: Any) -> list[Start]:

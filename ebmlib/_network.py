@@ -53,8 +53,8 @@ class Network(Specification):
         """Start values that are written over what the core draws from the same key."""
         return {}
 
-    def _check_rows(self, bound: BoundNetwork) -> None:
-        """ValueError if a row's energy depends on other rows and nobody said so."""
+    def _check_rows(self, bound: Bound) -> None:
+        """ValueError if what is made of a row depends on other rows and nobody said so."""
 
     def _saved(self, row: tuple[int, ...] | None, dtype: DTypeLike) -> Network:
         """An equal network without code, for rows of this shape and dtype."""
@@ -149,6 +149,7 @@ class Bound(Savable):
         self._traits = self._core.traits()
         self._check_kind()
         self.set_parameters(network._starts(self.shape, words))
+        network._check_rows(self)
 
     def _check_kind(self) -> None:
         """ValueError for a generator where an energy is meant, and the reverse."""
@@ -303,17 +304,6 @@ class BoundNetwork(Bound):
     (2, 8)
     """
 
-    def __init__(
-        self,
-        network: Network,
-        shape: int | Sequence[int],
-        random_state: Any = None,
-        dtype: DTypeLike = np.float32,
-        device: str | None = None,
-    ) -> None:
-        super().__init__(network, shape, random_state, dtype, device)
-        network._check_rows(self)
-
     def _check_kind(self) -> None:
         if not self._traits["energy"]:
             raise ValueError(
@@ -446,7 +436,7 @@ class BoundGenerator(Bound):
 
     Parameters
     ----------
-    network : MLPGenerator, LinearGenerator, NICE or GaussianMixture
+    network : MLPGenerator, FunctionGenerator, LinearGenerator, NICE or GaussianMixture
     shape : int or tuple of int
         Of one row of x.
     random_state, dtype, device

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from . import _core
 from ._params import Specification, from_json
 from ._trace import as_node
-from .networks import MLP, BoundGenerator, Network
+from .networks import MLP, BoundGenerator, Function, Network
 from .random import key
 from .transforms import jit
 
@@ -346,7 +346,7 @@ class MutualInformation(Entropy):
     def _network(self) -> Network:
         if self.critic is None:
             return MLP((500, 500, 500), "leaky_relu")
-        if not isinstance(self.critic, Network):
+        if not isinstance(self.critic, Network) or isinstance(self.critic, Function):
             raise ValueError(
                 f"mutual_information: critic: got {self.critic!r}, expected a specification "
                 "such as networks.MLP()"

@@ -29,16 +29,19 @@ from ._checks import function, real, sizes, whole
 from ._core import Node
 from ._images import Size, pair
 from ._interchange import as_numbers
+from ._trace import as_node
 from .errors import ShapeError
 
 __all__ = [
     "Scope",
     "activate",
     "attention",
+    "batch_norm",
     "conv",
     "conv_transpose",
     "dense",
     "depthwise_conv",
+    "dropout",
     "embedding",
     "flatten",
     "group_norm",
@@ -108,6 +111,14 @@ class Scope:
 
     def __contains__(self, name: str) -> bool:
         return self._prefix + name in self._asked
+
+
+class Given(dict[str, Any]):
+    """The parameters of a function that has start values: it knows its scope, too."""
+
+    def __init__(self, nodes: Mapping[str, Any], core: Any, prefix: str) -> None:
+        super().__init__(nodes)
+        self._core, self._prefix = core, prefix
 
 
 def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -189,7 +200,8 @@ def scope(p: Any, name: str) -> Any:
     _check_parameters(p)
     if isinstance(p.get(name), Mapping):
         return p[name]
-    return {key[len(name) + 1 :]: p[key] for key in p if key.startswith(f"{name}.")}
+    part = {key[len(name) + 1 :]: p[key] for key in p if key.startswith(f"{name}.")}
+    return Given(part, p._core, f"{p._prefix}{name}.") if isinstance(p, Given) else part
 
 
 def nested(arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -462,6 +474,68 @@ def rms_norm(p: Any, name: str, x: Any, epsilon: float = 1e-5) -> Any:
     array([[1., 1.]])
     """
     return F.rms_norm(x, lookup(p, f"{name}.g", (x.shape[-1],), (1.0, 0.0)), epsilon)
+
+
+NORM = {"g": 1.0, "b": 0.0, "mean": 0.0, "var": 1.0}  # arrays of a batch norm, as they start
+
+
+def kept_norm(x: Any, gain: Any, bias: Any, mean: Any, var: Any) -> Any:
+    """Batch norm by statistics that are given."""
+    return (x - mean) * (1.0 / np.sqrt(var + 1e-5) * gain) + bias
+
+
+def batch_norm(p: Any, name: str, x: Any) -> Any:
+    """Batch norm of x (N, ..., C) for each channel, of a `networks.FunctionGenerator`, with
+    "<name>.g" and "<name>.b" (C,), and running statistics "<name>.mean" and "<name>.var" (C,),
+    which are kept beside the parameters and not trained (Ioffe and Szegedy 2015).
+
+    In training it takes the mean and variance of the batch, and those kept follow it; else it
+    takes those kept, as with a dict of arrays.  An energy has none: its rows would be coupled.
+
+    >>> import numpy as np
+    >>> from ebmlib import layers
+    >>> p = {"n.g": np.ones(1), "n.b": np.ones(1), "n.mean": np.zeros(1), "n.var": np.ones(1)}
+    >>> layers.batch_norm(p, "n", np.array([[2.0]])).round(4)
+    array([[3.]])
+    """
+    _check_axes(x, 2, "batch_norm")
+    core, full = _core_of(p, name)
+    if core is not None and core.row is None:
+        raise ValueError(
+            f"batch_norm '{full}': got an energy, expected a generator: it couples the rows of "
+            "a batch (layer_norm and group_norm do not)"
+        )
+    if isinstance(p, Scope):
+        return core.batch_norm(full, as_node(x))
+    arrays = [lookup(p, f"{name}.{leaf}", x.shape[-1:], (v, 0.0)) for leaf, v in NORM.items()]
+    return kept_norm(x, *arrays) if core is None else core.batch_norm(full, as_node(x))
+
+
+def dropout(p: Any, name: str, x: Any, rate: float = 0.5) -> Any:
+    """x, of whose numbers training drops a share ``rate`` and divides the others by 1 - rate
+    (Srivastava et al. 2014).  Outside of training, and with a dict of arrays, it is x.
+
+    The name tells its draws from those of others; it has no parameters.
+
+    >>> import numpy as np
+    >>> from ebmlib import layers
+    >>> layers.dropout({}, "d", np.ones(2), 0.25)
+    array([1., 1.])
+    """
+    rate = real(rate, "dropout: rate")
+    if not 0 <= rate < 1:
+        raise ValueError(f"dropout '{name}': rate: got {rate:g}, expected 0 <= rate < 1")
+    core, full = _core_of(p, name)
+    return x if core is None or rate == 0 else core.dropout(full, as_node(x), rate)
+
+
+def _core_of(p: Any, name: str) -> tuple[Any, str]:
+    """(what builds the network, the full name); None where p is a dict of arrays."""
+    _check_name(name)
+    if isinstance(p, Scope | Given):
+        return p._core, f"{p._prefix}{name}"
+    _check_parameters(p)
+    return None, name
 
 
 def _weight_norm(p: Any, name: str, shape: tuple[int, ...], init: Gain) -> Any:

@@ -78,6 +78,23 @@ static const ebm_part_spec *find_spec(const ebm_trainer_spec *spec, const char *
     return NULL;
 }
 
+static ebm_status find_generator(ebm_parts *parts, int32_t k, const ebm_part_spec *own,
+                                 const ebm_shape *row, const char *owner)
+{
+    ebm_generator *generator = &parts->part[k].generator;
+    if (own->network) {
+        EBM_TRY(copy_network(parts, k, own->network));
+        return ebm_network_generator(parts->network[k], row, generator);
+    }
+    if (!own->generator) return ebm_fail(EBM_VALUE, "%s: generator: got no network", owner);
+    if (!own->generator->build)
+        return ebm_fail(EBM_VALUE, "%s: got an energy, expected a generator",
+                        own->generator->name);
+    *generator = *own->generator;
+    generator->row = *row;
+    return EBM_OK;
+}
+
 static ebm_status add_generator(ebm_parts *parts, const ebm_trainer_spec *spec)
 {
     const char *name = "generator", *owner = spec->estimator->options.owner;
@@ -86,10 +103,8 @@ static ebm_status add_generator(ebm_parts *parts, const ebm_trainer_spec *spec)
     int32_t k = parts->n++;
     ebm_part *part = &parts->part[k];
     name_part(part, name, false);
-    if (!own->network) return ebm_fail(EBM_VALUE, "%s: generator: got no network", owner);
-    EBM_TRY(copy_network(parts, k, own->network));
+    EBM_TRY(find_generator(parts, k, own, &spec->row, owner));
     EBM_TRY(copy_update(parts, k, &own->update));
-    EBM_TRY(ebm_network_generator(parts->network[k], &spec->row, &part->generator));
     if (!part->generator.noisy && spec->entropy.kind && spec->entropy.kind->score)
         return ebm_fail(
             EBM_VALUE,

@@ -15,8 +15,9 @@ typedef struct ebm_trainer ebm_trainer;
 /* How a part is trained beside the energy; name: that of the part. */
 typedef struct ebm_part_spec {
     const char *name;
-    const ebm_network *network; /* NULL where the entropy lists the parameters itself */
+    const ebm_network *network; /* NULL where the entropy lists the parameters itself; or: */
     ebm_update update;
+    const ebm_generator *generator; /* its row need not be set, its context is the caller's */
 } ebm_part_spec;
 
 /* Options structs are of the kinds' own types; NULL stands for the initial values.  All is

@@ -9,8 +9,8 @@
 enum { N_CHUNKS = 6, CHUNK_ELEMENTS = 1 << 19 };
 
 struct ebm_bound {
-    ebm_network *network; /* NULL for an energy of the caller */
-    ebm_energy energy;
+    ebm_network *network;    /* NULL for an energy or a generator of the caller */
+    ebm_energy energy;       /* of a generator of the caller: none */
     ebm_generator generator; /* without a build function there is none */
     ebm_params params;
     ebm_shape row;
@@ -23,17 +23,44 @@ struct ebm_bound {
 static ebm_status make_params(ebm_bound *bound, ebm_dtype dtype, const ebm_device *device,
                               const uint32_t key[2])
 {
-    EBM_TRY(bound->network ? ebm_network_list(bound->network, &bound->row, dtype, &bound->params)
-                           : ebm_energy_list(&bound->energy, &bound->row, dtype, &bound->params));
+    ebm_params *params = &bound->params;
+    if (bound->network)
+        EBM_TRY(ebm_network_list(bound->network, &bound->row, dtype, params));
+    else if (bound->generator.build)
+        EBM_TRY(ebm_generator_list(&bound->generator, dtype, params));
+    else
+        EBM_TRY(ebm_energy_list(&bound->energy, &bound->row, dtype, params));
     EBM_TRY(ebm_state_new(&bound->state, device));
-    EBM_TRY(ebm_params_declare(&bound->params, bound->state, "params"));
-    return ebm_params_draw(&bound->params, bound->state, "params", key);
+    EBM_TRY(ebm_params_declare(params, bound->state, "params"));
+    return ebm_params_draw(params, bound->state, "params", key);
 }
 
-/* One of the two is NULL. */
-static ebm_status new_bound(ebm_bound **out, const ebm_network *network,
-                            const ebm_energy *energy, const ebm_shape *row, ebm_dtype dtype,
-                            const ebm_device *device, const uint32_t key[2])
+/* What is bound: one of them. */
+typedef struct source {
+    const ebm_network *network;
+    const ebm_energy *energy;
+    const ebm_generator *generator;
+} source;
+
+static ebm_status set_source(ebm_bound *bound, const source *from)
+{
+    const ebm_network *network = from->network;
+    if (from->energy) bound->energy = *from->energy;
+    if (from->generator) {
+        bound->generator = *from->generator;
+        bound->generator.row = bound->row;
+        bound->energy = ebm_generator_as_energy(&bound->generator);
+    }
+    if (!network) return EBM_OK;
+    EBM_TRY(ebm_network_new(&bound->network, ebm_network_get_kind(network),
+                            ebm_network_options(network)));
+    bound->energy = ebm_network_energy(bound->network);
+    if (!ebm_network_get_kind(network)->generate) return EBM_OK;
+    return ebm_network_generator(bound->network, &bound->row, &bound->generator);
+}
+
+static ebm_status new_bound(ebm_bound **out, const source *from, const ebm_shape *row,
+                            ebm_dtype dtype, const ebm_device *device, const uint32_t key[2])
 {
     if (!ebm_dtype_is_float(dtype))
         return ebm_fail(EBM_DTYPE, "bind: dtype: got %s, expected f32 or f64",
@@ -41,15 +68,8 @@ static ebm_status new_bound(ebm_bound **out, const ebm_network *network,
     ebm_bound *bound = ebm__alloc(1, sizeof *bound);
     if (!bound) return EBM_NOMEM;
     bound->row = *row;
-    ebm_status status = EBM_OK;
-    if (network)
-        EBM_TRY_TO(status,
-                   ebm_network_new(&bound->network, ebm_network_get_kind(network),
-                                   ebm_network_options(network)),
-                   failed);
-    bound->energy = network ? ebm_network_energy(bound->network) : *energy;
-    if (network && ebm_network_get_kind(network)->generate)
-        EBM_TRY_TO(status, ebm_network_generator(bound->network, row, &bound->generator), failed);
+    ebm_status status;
+    EBM_TRY_TO(status, set_source(bound, from), failed);
     EBM_TRY_TO(status, make_params(bound, dtype, device, key), failed);
     *out = bound;
     return EBM_OK;
@@ -61,13 +81,20 @@ failed:
 ebm_status ebm_bound_new(ebm_bound **out, const ebm_network *network, const ebm_shape *row,
                          ebm_dtype dtype, const ebm_device *device, const uint32_t key[2])
 {
-    return new_bound(out, network, NULL, row, dtype, device, key);
+    return new_bound(out, &(source){.network = network}, row, dtype, device, key);
 }
 
 ebm_status ebm_bound_new_energy(ebm_bound **out, const ebm_energy *energy, const ebm_shape *row,
                                 ebm_dtype dtype, const ebm_device *device, const uint32_t key[2])
 {
-    return new_bound(out, NULL, energy, row, dtype, device, key);
+    return new_bound(out, &(source){.energy = energy}, row, dtype, device, key);
+}
+
+ebm_status ebm_bound_new_generator(ebm_bound **out, const ebm_generator *generator,
+                                   const ebm_shape *row, ebm_dtype dtype,
+                                   const ebm_device *device, const uint32_t key[2])
+{
+    return new_bound(out, &(source){.generator = generator}, row, dtype, device, key);
 }
 
 void ebm_bound_free(ebm_bound *bound)
@@ -104,6 +131,12 @@ const ebm_network_kind *ebm_bound_kind(const ebm_bound *bound)
 const ebm_generator *ebm_bound_generator(const ebm_bound *bound)
 {
     return bound->generator.build ? &bound->generator : NULL;
+}
+
+bool ebm_bound_is_energy(const ebm_bound *bound)
+{
+    return bound->network ? ebm_network_get_kind(bound->network)->build != NULL
+                          : !bound->generator.build;
 }
 
 /* ---- as graph code ----------------------------------------------------------------------- */

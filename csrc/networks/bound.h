@@ -30,6 +30,10 @@ ebm_status ebm_bound_new(ebm_bound **out, const ebm_network *network, const ebm_
  * outlives the bound network. */
 ebm_status ebm_bound_new_energy(ebm_bound **out, const ebm_energy *energy, const ebm_shape *row,
                                 ebm_dtype dtype, const ebm_device *device, const uint32_t key[2]);
+/* The same for any generator; its row need not be set. */
+ebm_status ebm_bound_new_generator(ebm_bound **out, const ebm_generator *generator,
+                                   const ebm_shape *row, ebm_dtype dtype,
+                                   const ebm_device *device, const uint32_t key[2]);
 void ebm_bound_free(ebm_bound *bound); /* NULL is fine */
 
 /* Borrowed. */
@@ -37,10 +41,11 @@ const ebm_params *ebm_bound_params(const ebm_bound *bound);
 const ebm_shape *ebm_bound_row(const ebm_bound *bound);
 ebm_state *ebm_bound_state(ebm_bound *bound); /* arrays "params.<name>" */
 
-/* Its kind, NULL for an energy of the caller; as a generator, NULL unless it is one.
- * Borrowed. */
+/* Its kind, NULL for an energy or generator of the caller; as a generator, NULL unless it is
+ * one; whether it is an energy.  Borrowed. */
 const ebm_network_kind *ebm_bound_kind(const ebm_bound *bound);
 const ebm_generator *ebm_bound_generator(const ebm_bound *bound);
+bool ebm_bound_is_energy(const ebm_bound *bound);
 
 /* A face takes n_in arrays of rows and gives one. */
 typedef struct ebm_face_shape {

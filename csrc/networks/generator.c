@@ -3,7 +3,6 @@
 #include <math.h>
 
 #include "networks/density.h"
-#include "networks/energy.h"
 
 /* SHAPE unless x is (n, row). */
 static bool fits(const ebm_generator *gen, ebm_graph *g, const char *what, ebm_ref x, int64_t n)
@@ -77,6 +76,21 @@ ebm_ref ebm_generator_log_joint(const ebm_generator *gen, const ebm_scope *scope
     ebm_ref eps = ebm_mul(g, ebm_sub(g, x, mean), ebm_exp(g, ebm_neg(g, log_sigma)));
     ebm_ref of_x = ebm_sub(g, ebm_log_normal(g, eps), ebm_scale(g, log_sigma, (double)size));
     return ebm_add(g, of_x, ebm_log_normal(g, z));
+}
+
+static ebm_ref no_energy(const void *context, const ebm_scope *scope, ebm_graph *g, ebm_ref x)
+{
+    const ebm_generator *gen = context;
+    (void)scope, (void)x;
+    return ebm_graph_fail(g, EBM_VALUE, "%s: got a generator, expected an energy", gen->name);
+}
+
+ebm_energy ebm_generator_as_energy(const ebm_generator *gen)
+{
+    return (ebm_energy){.build = no_energy,
+                        .context = gen,
+                        .rows_independent = true,
+                        .name = gen->name};
 }
 
 ebm_status ebm_generator_list(const ebm_generator *gen, ebm_dtype dtype, ebm_params *params)

@@ -8,7 +8,7 @@
 #ifndef EBM_NETWORKS_GENERATOR_H
 #define EBM_NETWORKS_GENERATOR_H
 
-#include "networks/scope.h"
+#include "networks/energy.h"
 
 typedef struct ebm_generator {
     /* Graph code of g(z), (N, row); an error poisons the graph. */
@@ -37,6 +37,9 @@ ebm_ref ebm_generator_sample(const ebm_generator *gen, const ebm_scope *scope, e
  * noisy. */
 ebm_ref ebm_generator_log_joint(const ebm_generator *gen, const ebm_scope *scope, ebm_graph *g,
                                 ebm_ref x, ebm_ref z);
+
+/* What stands where an energy is meant: it fails with VALUE when it is built.  Borrows it. */
+ebm_energy ebm_generator_as_energy(const ebm_generator *gen);
 
 /* Lists the parameters, as ebm_energy_list does; those that are there already stay. */
 ebm_status ebm_generator_list(const ebm_generator *gen, ebm_dtype dtype, ebm_params *params);

@@ -160,9 +160,14 @@ static int make_bound(ebm_py_bound *self, PyObject *pair, const ebm_shape *row, 
     int is_function = ebm__py_function(&self->function, object, pair, dtype);
     ebm_network *network = is_function == 0 ? ebm__py_network(object, pair) : NULL;
     if (is_function < 0 || (!is_function && !network)) return -1;
-    ebm_status status = network ? ebm_bound_new(&self->bound, network, row, dtype, device, key)
-                                : ebm_bound_new_energy(&self->bound, &self->function.energy,
-                                                       row, dtype, device, key);
+    const ebm_py_function *f = &self->function;
+    ebm_status status;
+    if (network)
+        status = ebm_bound_new(&self->bound, network, row, dtype, device, key);
+    else if (f->generator.build)
+        status = ebm_bound_new_generator(&self->bound, &f->generator, row, dtype, device, key);
+    else
+        status = ebm_bound_new_energy(&self->bound, &f->energy, row, dtype, device, key);
     ebm_network_free(network);
     if (status != EBM_OK) ebm__py_raise(object, status);
     return status == EBM_OK ? 0 : -1;
@@ -348,8 +353,9 @@ static PyObject *bound_traits(PyObject *self, PyObject *unused)
     const ebm_generator *gen = ebm_bound_generator(bound_of(self));
     const ebm_network_kind *kind = ebm_bound_kind(bound_of(self));
     bool normalized = ebm_bound_energy(bound_of(self)).normalized;
-    return Py_BuildValue("{sOsLsOsOsO}", "energy", !kind || kind->build ? Py_True : Py_False,
-                         "latent", gen ? (long long)gen->latent : 0LL, "noisy",
+    bool energy = ebm_bound_is_energy(bound_of(self));
+    return Py_BuildValue("{sOsLsOsOsO}", "energy", energy ? Py_True : Py_False, "latent",
+                         gen ? (long long)gen->latent : 0LL, "noisy",
                          gen && gen->noisy ? Py_True : Py_False, "normalized",
                          normalized ? Py_True : Py_False, "exact",
                          kind && kind->exact ? Py_True : Py_False);

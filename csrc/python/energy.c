@@ -53,12 +53,13 @@ static PyObject *as_arguments(PyObject *graph, PyObject *scope, const ebm_ref *r
     return arguments;
 }
 
-static ebm_ref call_lent(const ebm_py_energy *energy, const ebm_scope *scope, PyObject *lent,
-                         const ebm_ref *args, int32_t n_args)
+static ebm_ref call_lent(const ebm_py_energy *energy, const ebm_scope *scope,
+                         const ebm_shape *row, PyObject *lent, const ebm_ref *args,
+                         int32_t n_args)
 {
     ebm_ref ref = EBM_POISON;
     ebm_py_state *state = PyModule_GetState(energy->module);
-    PyObject *asked = scope ? ebm__py_scope_lend((ebm_py_graph *)lent, scope) : NULL;
+    PyObject *asked = scope ? ebm__py_scope_lend((ebm_py_graph *)lent, scope, row) : NULL;
     if (scope && !asked) return EBM_POISON;
     PyObject *arguments = as_arguments(lent, asked, args, n_args);
     PyObject *result = arguments ? call_traced(energy, lent, arguments) : NULL;
@@ -71,7 +72,8 @@ static ebm_ref call_lent(const ebm_py_energy *energy, const ebm_scope *scope, Py
 }
 
 ebm_ref ebm__py_energy_call(const ebm_py_energy *energy, const ebm_scope *scope,
-                            ebm_graph *graph, const ebm_ref *args, int32_t n_args)
+                            const ebm_shape *row, ebm_graph *graph, const ebm_ref *args,
+                            int32_t n_args)
 {
     for (int32_t i = 0; i < n_args; i++)
         if (args[i] == EBM_POISON) return EBM_POISON;
@@ -79,7 +81,7 @@ ebm_ref ebm__py_energy_call(const ebm_py_energy *energy, const ebm_scope *scope,
     PyGILState_STATE gil = PyGILState_Ensure();
     PyObject *lent = ebm__py_graph_lend(energy->module, graph);
     if (lent) {
-        ref = call_lent(energy, scope, lent, args, n_args);
+        ref = call_lent(energy, scope, row, lent, args, n_args);
         ebm__py_graph_detach(lent);
         Py_DECREF(lent);
     }
@@ -91,5 +93,5 @@ ebm_ref ebm__py_energy_call(const ebm_py_energy *energy, const ebm_scope *scope,
 
 ebm_ref ebm__py_energy_build(void *context, ebm_graph *graph, const ebm_ref *args, int32_t n_args)
 {
-    return ebm__py_energy_call(context, NULL, graph, args, n_args);
+    return ebm__py_energy_call(context, NULL, NULL, graph, args, n_args);
 }

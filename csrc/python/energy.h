@@ -28,8 +28,9 @@ ebm_ref ebm__py_energy_build(void *context, ebm_graph *graph, const ebm_ref *arg
                              int32_t n_args);
 
 /* The same for a function of (scope, *args), which asks its scope for parameters; a NULL scope
- * is left out.  Takes the GIL itself. */
+ * is left out.  row: the scope's (python/scope.h).  Takes the GIL itself. */
 ebm_ref ebm__py_energy_call(const ebm_py_energy *energy, const ebm_scope *scope,
-                            ebm_graph *graph, const ebm_ref *args, int32_t n_args);
+                            const ebm_shape *row, ebm_graph *graph, const ebm_ref *args,
+                            int32_t n_args);
 
 #endif

@@ -305,51 +305,100 @@ static PyObject *graph_parse(PyObject *type, PyObject *argument)
     return Py_BuildValue("NN", self, nodes);
 }
 
-/* Refs of `given` for the inputs of `source`, in a new map of its refs; NULL with an
+/* The node for an input of `source`, if it is of the same dtype and shape; else EBM_POISON with an
  * exception. */
-static ebm_ref *map_inputs(ebm_py_state *state, ebm_py_graph *self, const ebm_graph *source,
-                           PyObject *given)
+static ebm_ref for_input(ebm_py_state *state, ebm_py_graph *self, const ebm_graph *source,
+                         int32_t k, PyObject *node)
 {
-    ebm_ref *refs = NULL, *map = NULL;
-    int32_t n = ebm_graph_n_inputs(source), got = ebm__py_refs(state, given, self, &refs);
-    if (got >= 0 && got != n)
-        PyErr_Format(PyExc_ValueError, "inline: got %d nodes for %d inputs", (int)got, (int)n);
-    if (got == n && !(map = ebm__alloc((size_t)ebm_graph_count(source), sizeof *map)))
-        PyErr_NoMemory();
-    for (int32_t k = 0; map && k < n; k++) {
-        ebm_ref input = ebm_graph_input_ref(source, k);
-        ebm_shape wanted = ebm_ref_shape(source, input),
-                  shape = ebm_ref_shape(self->graph, refs[k]);
-        map[input] = refs[k];
-        if (ebm_ref_dtype(source, input) == ebm_ref_dtype(self->graph, refs[k]) &&
-            ebm_shape_equal(&shape, &wanted))
-            continue;
-        char had[128], text[128];
-        ebm__py_raise((PyObject *)self,
-                      ebm_fail(EBM_SHAPE, "inline: input %d: got %s %s, expected %s %s", (int)k,
-                               ebm_dtype_name(ebm_ref_dtype(self->graph, refs[k])),
-                               ebm_shape_text(&shape, had, sizeof had),
-                               ebm_dtype_name(ebm_ref_dtype(source, input)),
-                               ebm_shape_text(&wanted, text, sizeof text)));
-        ebm__free(map);
-        map = NULL;
-    }
-    ebm__free(refs);
-    return map;
+    ebm_ref ref = ebm__py_ref(state, node, self), input = ebm_graph_input_ref(source, k);
+    if (ref == EBM_POISON) return EBM_POISON;
+    ebm_shape wanted = ebm_ref_shape(source, input), shape = ebm_ref_shape(self->graph, ref);
+    ebm_dtype dtype = ebm_ref_dtype(self->graph, ref), own = ebm_ref_dtype(source, input);
+    if (dtype == own && ebm_shape_equal(&shape, &wanted)) return ref;
+    char had[128], text[128];
+    ebm__py_raise((PyObject *)self,
+                  ebm_fail(EBM_SHAPE, "inline: input %d: got %s %s, expected %s %s", (int)k,
+                           ebm_dtype_name(dtype), ebm_shape_text(&shape, had, sizeof had),
+                           ebm_dtype_name(own), ebm_shape_text(&wanted, text, sizeof text)));
+    return EBM_POISON;
 }
 
+/* map[input] of the nodes given for the inputs; 0 where None is given. */
+static int map_inputs(ebm_py_state *state, ebm_py_graph *self, const ebm_graph *source,
+                      PyObject *inputs, ebm_ref *map)
+{
+    int32_t n = ebm_graph_n_inputs(source);
+    PyObject *items = PySequence_Fast(inputs, "a sequence of traced arrays is expected");
+    if (!items) return -1;
+    bool good = PySequence_Fast_GET_SIZE(items) == n;
+    if (!good)
+        PyErr_Format(PyExc_ValueError, "inline: got %zd nodes for %d inputs",
+                     PySequence_Fast_GET_SIZE(items), (int)n);
+    for (int32_t k = 0; good && k < n; k++) {
+        PyObject *node = PySequence_Fast_GET_ITEM(items, k);
+        if (node == Py_None) continue;
+        ebm_ref ref = for_input(state, self, source, k, node);
+        map[ebm_graph_input_ref(source, k)] = ref;
+        good = ref != EBM_POISON;
+    }
+    Py_DECREF(items);
+    return good ? 0 : -1;
+}
+
+/* Of (k, out, function): input k is what the function makes of a node's copy. */
+static int make_input(ebm_py_state *state, ebm_py_graph *self, ebm_py_graph *source,
+                      PyObject *how, ebm_ref *map)
+{
+    int k;
+    PyObject *object, *function;
+    if (!PyArg_ParseTuple(how, "iOO:inline", &k, &object, &function)) return -1;
+    ebm_ref out = ebm__py_ref(state, object, source), copy;
+    if (out == EBM_POISON) return -1;
+    if (k < 0 || k >= ebm_graph_n_inputs(source->graph)) {
+        PyErr_Format(PyExc_ValueError, "inline: got input %d", k);
+        return -1;
+    }
+    ebm__graph_inline(self->graph, source->graph, map, &out, 1, &copy);
+    if (ebm__py_check_graph((PyObject *)self, self->graph) < 0) return -1;
+    PyObject *node = ebm__py_node_new(self, copy, false);
+    PyObject *made = node ? PyObject_CallOneArg(function, node) : NULL;
+    ebm_ref ref = made ? for_input(state, self, source->graph, k, made) : EBM_POISON;
+    map[ebm_graph_input_ref(source->graph, k)] = ref;
+    Py_XDECREF(node);
+    Py_XDECREF(made);
+    return ref == EBM_POISON ? -1 : 0;
+}
+
+static int make_inputs(ebm_py_state *state, ebm_py_graph *self, ebm_py_graph *source,
+                       PyObject *list, ebm_ref *map)
+{
+    PyObject *items = PySequence_Fast(list,
+                                      "a sequence of (input, node, function) is expected");
+    if (!items) return -1;
+    int result = 0;
+    for (Py_ssize_t i = 0; result == 0 && i < PySequence_Fast_GET_SIZE(items); i++)
+        result = make_input(state, self, source, PySequence_Fast_GET_ITEM(items, i), map);
+    Py_DECREF(items);
+    return result;
+}
+
+/* inline(source, outs, inputs, made=()) */
 static PyObject *graph_inline(PyObject *object, PyObject *const *args, Py_ssize_t n)
 {
     ebm_py_graph *self = (ebm_py_graph *)object;
-    ebm_py_state *state = enter(object, n, 3, "inline");
+    ebm_py_state *state = enter(object, n, n == 4 ? 4 : 3, "inline");
     ebm_py_graph *source = state ? ebm__py_graph_get(state, args[0]) : NULL;
     if (!source) return NULL;
     PyObject *list = NULL;
     ebm_ref *outs = NULL, *results = NULL, *map = NULL;
     int32_t n_out = ebm__py_refs(state, args[1], source, &outs);
-    if (n_out >= 0) map = map_inputs(state, self, source->graph, args[2]);
-    if (map && !(results = ebm__alloc((size_t)n_out, sizeof *results))) PyErr_NoMemory();
-    if (results) {
+    if (n_out < 0) return NULL;
+    map = ebm__alloc((size_t)ebm_graph_count(source->graph), sizeof *map);
+    results = ebm__alloc((size_t)n_out, sizeof *results);
+    if (!map || !results) {
+        PyErr_NoMemory();
+    } else if (map_inputs(state, self, source->graph, args[2], map) == 0 &&
+               (n == 3 || make_inputs(state, self, source, args[3], map) == 0)) {
         ebm__graph_inline(self->graph, source->graph, map, outs, n_out, results);
         if (ebm__py_check_graph(object, self->graph) == 0)
             list = node_list(self, results, n_out);
@@ -436,8 +485,10 @@ static PyMethodDef methods[] = {
     {"parse", graph_parse, METH_O | METH_CLASS,
      "parse($type, text, /)\n--\n\n(graph, outs) from what print gave."},
     {"inline", EBM_PY_METHOD(graph_inline), METH_FASTCALL,
-     "inline($self, source, outs, inputs, /)\n--\n\n"
-     "Outs of another graph, copied into this one around the nodes given for its inputs."},
+     "inline($self, source, outs, inputs, made=(), /)\n--\n\n"
+     "Outs of another graph, copied into this one around the nodes given for its inputs; those "
+     "that\nare None are made in between: (input, node of the other graph, function of its "
+     "copy)."},
     {"verify", graph_verify, METH_NOARGS, "verify($self, /)\n--\n\nCheck every node again."},
     {0},
 };

@@ -13,9 +13,10 @@
 
 typedef struct ebm_py_trainer {
     PyObject_HEAD ebm_trainer *trainer;
-    ebm_trainer_spec spec;    /* its pointers are gone after the constructor */
-    ebm_py_function function; /* empty for a network of C */
-    PyObject *data;           /* the array that is fed; strong */
+    ebm_trainer_spec spec;                   /* its pointers are gone after the constructor */
+    ebm_py_function function[EBM_PARTS_MAX]; /* of the energy, then of the others; empty for a
+                                              * network of C */
+    PyObject *data;                          /* the array that is fed; strong */
     bool busy;
     unsigned long runner; /* the thread that runs it, while it is busy */
 } ebm_py_trainer;
@@ -25,7 +26,11 @@ static int trainer_traverse(PyObject *object, visitproc visit, void *arg)
     ebm_py_trainer *self = (ebm_py_trainer *)object;
     Py_VISIT(Py_TYPE(object));
     Py_VISIT(self->data);
-    return ebm__py_function_traverse(&self->function, visit, arg);
+    for (int k = 0; k < EBM_PARTS_MAX; k++) {
+        int stop = ebm__py_function_traverse(&self->function[k], visit, arg);
+        if (stop) return stop;
+    }
+    return 0;
 }
 
 static void trainer_dealloc(PyObject *object)
@@ -33,7 +38,7 @@ static void trainer_dealloc(PyObject *object)
     ebm_py_trainer *self = (ebm_py_trainer *)object;
     PyObject_GC_UnTrack(object);
     ebm_trainer_free(self->trainer);
-    ebm__py_function_fini(&self->function);
+    for (int k = 0; k < EBM_PARTS_MAX; k++) ebm__py_function_fini(&self->function[k]);
     Py_XDECREF(self->data);
     ebm__py_free(object);
 }
@@ -110,8 +115,18 @@ static int find_update(PyObject *self, PyObject *object, ebm_update *update, par
     return 0;
 }
 
+/* The network of part k, as one of C or a function. */
+static int find_network(PyObject *self, PyObject *pair, ebm_dtype dtype, int k, parts *p,
+                        ebm_py_function *function)
+{
+    int is_function = ebm__py_function(&function[k], self, pair, dtype);
+    if (is_function == 0) p->network[k] = ebm__py_network(self, pair);
+    return is_function < 0 || (!is_function && !p->network[k]) ? -1 : 0;
+}
+
 /* {name: (network or None, update)} */
-static int find_parts(PyObject *self, PyObject *dict, ebm_trainer_spec *spec, parts *p)
+static int find_parts(PyObject *self, PyObject *dict, ebm_trainer_spec *spec, parts *p,
+                      ebm_py_function *function)
 {
     PyObject *name, *value, *network, *update;
     Py_ssize_t at = 0;
@@ -125,9 +140,10 @@ static int find_parts(PyObject *self, PyObject *dict, ebm_trainer_spec *spec, pa
         part->name = PyUnicode_AsUTF8(name);
         if (!part->name || !PyArg_ParseTuple(value, "OO!:part", &network, &PyTuple_Type, &update))
             return -1;
-        if (network != Py_None) p->network[k] = ebm__py_network(self, network);
-        if (network != Py_None && !p->network[k]) return -1;
+        if (network != Py_None && find_network(self, network, spec->dtype, k, p, function) < 0)
+            return -1;
         part->network = p->network[k];
+        if (network != Py_None && !p->network[k]) part->generator = &function[k].generator;
         if (find_update(self, update, &part->update, p, k) < 0) return -1;
     }
     return 0;
@@ -138,7 +154,9 @@ typedef struct arguments {
     PyObject *network, *estimator, *update, *sampler, *entropy, *parts;
 } arguments;
 
-static int find_kinds(PyObject *self, const arguments *a, ebm_trainer_spec *spec, parts *p)
+/* function: EBM_PARTS_MAX of them, which stay where they are. */
+static int find_kinds(PyObject *self, const arguments *a, ebm_trainer_spec *spec, parts *p,
+                      ebm_py_function *function)
 {
     const void *kind;
     p->estimator_options = find_options(self, a->estimator, estimator_of, &kind);
@@ -146,7 +164,7 @@ static int find_kinds(PyObject *self, const arguments *a, ebm_trainer_spec *spec
     spec->estimator = kind;
     spec->estimator_options = p->estimator_options;
     if (find_update(self, a->update, &spec->update, p, 0) < 0) return -1;
-    if (find_parts(self, a->parts, spec, p) < 0) return -1;
+    if (find_parts(self, a->parts, spec, p, function) < 0) return -1;
     if (a->sampler != Py_None) p->sampler = ebm__py_sampler(self, a->sampler);
     if (a->sampler != Py_None && !p->sampler) return -1;
     spec->sampler = p->sampler;
@@ -157,14 +175,12 @@ static int find_kinds(PyObject *self, const arguments *a, ebm_trainer_spec *spec
     return 0;
 }
 
-static int find_network(PyObject *self, PyObject *network, ebm_trainer_spec *spec, parts *p,
-                        ebm_py_function *function)
+static int find_energy(PyObject *self, PyObject *pair, ebm_trainer_spec *spec, parts *p,
+                       ebm_py_function *function)
 {
-    int is_function = ebm__py_function(function, self, network, spec->dtype);
-    if (is_function == 0) p->network[0] = ebm__py_network(self, network);
-    if (is_function < 0 || (!is_function && !p->network[0])) return -1;
-    spec->network = p->network[0];
-    spec->energy = &function->energy;
+    if (find_network(self, pair, spec->dtype, EBM_PART_ENERGY, p, function) < 0) return -1;
+    spec->network = p->network[EBM_PART_ENERGY];
+    spec->energy = &function[EBM_PART_ENERGY].energy;
     return 0;
 }
 
@@ -174,8 +190,8 @@ static int make_trainer(ebm_py_trainer *self, const arguments *a, PyObject *trai
     parts p = {0};
     int result = -1;
     if (ebm__py_options(object, training, &ebm_training_table, &self->spec.training) < 0 ||
-        find_kinds(object, a, &self->spec, &p) < 0 ||
-        find_network(object, a->network, &self->spec, &p, &self->function) < 0)
+        find_kinds(object, a, &self->spec, &p, self->function) < 0 ||
+        find_energy(object, a->network, &self->spec, &p, self->function) < 0)
         goto done;
     EBM_PY_TRY_TO(object, ebm_trainer_new(&self->trainer, &self->spec), done);
     result = 0;
@@ -437,15 +453,15 @@ static PyObject *part_arrays(PyObject *module, PyObject *args)
     PyObject *row, *dict = NULL;
     arguments a = {.sampler = Py_None};
     ebm_trainer_spec wanted = {.dtype = EBM_F32};
-    ebm_py_function function = {0};
+    ebm_py_function function[EBM_PARTS_MAX] = {0};
     parts p = {0};
     ebm_parts *made = NULL;
     if (!PyArg_ParseTuple(args, "OOO!OO!O:part_arrays", &a.network, &a.estimator, &PyTuple_Type,
                           &a.update, &a.entropy, &PyDict_Type, &a.parts, &row) ||
         ebm__py_shape(row, &wanted.row, "shape") < 0)
         return NULL;
-    if (find_kinds(module, &a, &wanted, &p) < 0 ||
-        find_network(module, a.network, &wanted, &p, &function) < 0)
+    if (find_kinds(module, &a, &wanted, &p, function) < 0 ||
+        find_energy(module, a.network, &wanted, &p, function) < 0)
         goto done;
     EBM_PY_TRY_TO(module, ebm_parts_new(&made, &wanted), done);
     dict = PyDict_New();
@@ -458,7 +474,7 @@ static PyObject *part_arrays(PyObject *module, PyObject *args)
 done:
     ebm_parts_free(made);
     parts_free(&p);
-    ebm__py_function_fini(&function);
+    for (int k = 0; k < EBM_PARTS_MAX; k++) ebm__py_function_fini(&function[k]);
     return dict;
 }
 

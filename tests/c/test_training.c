@@ -567,6 +567,29 @@ TEST(bound_energy_of_the_caller_equals_the_network)
     ebm_network_free(network);
 }
 
+TEST(bound_generator_of_the_caller_equals_the_network)
+{
+    ebm_network *network = NULL;
+    ebm_bound *bound[2] = {0};
+    ebm_generator generator;
+    ebm_shape row = EBM_DIMS(3), other = EBM_DIMS(5);
+    uint32_t key[2] = {1, 1};
+    double z[8], x[2][12];
+    const void *in[EBM_FACE_INPUTS] = {z, NULL};
+    for (int i = 0; i < 8; i++) z[i] = 0.3 * i - 1;
+    CHECK_OK(ebm_network_new(&network, ebm_network_find("mlp_generator"), NULL));
+    CHECK_OK(ebm_network_generator(network, &other, &generator)); /* its row is not taken */
+    CHECK_OK(ebm_bound_new(&bound[0], network, &row, EBM_F64, ebm_device_cpu(), key));
+    CHECK_OK(ebm_bound_new_generator(&bound[1], &generator, &row, EBM_F64, ebm_device_cpu(), key));
+    for (int k = 0; k < 2; k++)
+        CHECK_OK(ebm_bound_run_face(bound[k], EBM_FACE_MEAN, in, 4, x[k], NULL));
+    CHECK(memcmp(x[0], x[1], sizeof x[0]) == 0);
+    CHECK(!ebm_bound_is_energy(bound[1]) && ebm_bound_generator(bound[1])->noisy);
+    CHECK_STATUS(ebm_bound_run(bound[1], x[0], 4, x[1], NULL), EBM_VALUE);
+    for (int k = 0; k < 2; k++) ebm_bound_free(bound[k]);
+    ebm_network_free(network);
+}
+
 TEST(trainer_takes_an_energy_of_the_caller)
 {
     float data[ROWS * WIDTH], w[2][WIDTH * 8];

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ebmlib as ebm
-from ebmlib import entropy, estimators, networks, optimizers
+from ebmlib import entropy, estimators, layers, networks, optimizers
 from ebmlib._core import ops
 from ebmlib._trace import as_node, need
 
@@ -223,6 +223,19 @@ class Reference:
         return value
 
 
+def written(p, z):
+    """The generator as a person writes it."""
+    h = layers.batch_norm(p, "n0", layers.dense(p, "l0", z, HIDDEN))
+    return layers.dense(p, "l1", layers.activate(h, "relu"), D, init="relu")
+
+
+GENERATORS = {
+    "core": networks.MLPGenerator(LATENT, (HIDDEN,), norm="batch", sigma=0.3),
+    "function": networks.FunctionGenerator(written, LATENT, sigma=0.3),
+}
+
+
+@pytest.mark.parametrize("of", GENERATORS)
 @pytest.mark.parametrize(
     "how",
     [
@@ -237,11 +250,11 @@ class Reference:
     ],
     ids=str,
 )
-def test_three_steps_are_those_of_jax(how, rng):
+def test_three_steps_are_those_of_jax(how, of, rng):
     x = rng.normal(size=(N, D))
     est = estimators.VERA(
         networks.MLP((HIDDEN,), "leaky_relu"),
-        networks.MLPGenerator(LATENT, (HIDDEN,), norm="batch", sigma=0.3),
+        GENERATORS[of],
         entropy=how,
         entropy_weight=0.7,
         l2=0.02,

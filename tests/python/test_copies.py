@@ -108,6 +108,10 @@ def quadratic(p, x):
     return 0.5 * np.sum((x - p["mean"]) ** 2, axis=1)
 
 
+def spread(p, z):
+    return layers.dropout(p, "d", layers.batch_norm(p, "n", layers.dense(p, "l", z, 2)), 0.2)
+
+
 def function_network():
     return networks.Function(quadratic, {"mean": np.ones(2)})
 
@@ -126,7 +130,11 @@ EXAMPLES = {
     metrics.Likelihood: [lambda: LIKELIHOOD],
     metrics.ScoreError: [lambda: metrics.ScoreError(1.0, 2.0, 0.5)],
     networks.Function: [lambda: function_network()],
-    networks.BoundGenerator: [lambda: networks.MLPGenerator(3, (4,)).bind(2, random_state=0)],
+    networks.FunctionGenerator: [lambda: networks.FunctionGenerator(spread, 3)],
+    networks.BoundGenerator: [
+        lambda: networks.MLPGenerator(3, (4,)).bind(2, random_state=0),
+        lambda: networks.FunctionGenerator(spread, 3).bind(2, random_state=0),
+    ],
     networks.BoundLinear: [lambda: networks.LinearGenerator(3).bind(4, random_state=0)],
     layers.Scope: [],  # lives while a network is traced
     samplers.LogZ: [log_z],

@@ -41,6 +41,10 @@ def coupled():
     return networks.Function(mean, rows_independent=False).bind(3)
 
 
+def shifted(p, z):
+    return z + p.param("b", 3)
+
+
 def start(spec):
     return lambda: spec.bind(3, random_state=0).parameters()
 
@@ -67,6 +71,35 @@ CASES = [
             lambda: networks.MLPGenerator(sigma=-0.1).bind(3),
             ValueError,
             r"mlp_generator: sigma: got -0\.1, expected .*",
+        ),
+    ),
+    *cases(
+        "networks.FunctionGenerator",
+        start(networks.FunctionGenerator(shifted, 3)),
+        (
+            lambda: networks.FunctionGenerator(3, 3).bind(3),
+            TypeError,
+            r"FunctionGenerator: generator: got int, expected a function of \(p, z\)",
+        ),
+        (
+            lambda: networks.FunctionGenerator(shifted, 0).bind(3),
+            ValueError,
+            "FunctionGenerator: latent: got 0, expected a whole number of at least 1",
+        ),
+        (
+            lambda: networks.FunctionGenerator(shifted, 3, sigma=-0.1).bind(3),
+            ValueError,
+            r"FunctionGenerator: sigma: got -0\.1, expected 0 \(no noise\) or more",
+        ),
+        (
+            lambda: networks.FunctionGenerator(shifted, 3).bind(2),
+            ShapeError,
+            r"function 'shifted': rows: got \(2, 3\), expected \(2, 2\)",
+        ),
+        (
+            lambda: networks.FunctionGenerator(lambda p, z: z - z.mean(0), 3).bind(3),
+            ValueError,
+            r"function '<lambda>': its rows depend on one another, expected independent .*",
         ),
     ),
     *cases(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+import ebmlib as ebm
 from ebmlib import layers, networks
 from ebmlib.errors import ShapeError
 from tests.python.bad_input.case import cases
@@ -21,6 +22,12 @@ def made(energy, x=X, parameters=None, **options):
 def layer(use, x=X):
     """The energies of a network that begins with this layer."""
     return made(lambda p, x: np.sum(layers.flatten(use(p, x)), axis=1), x)
+
+
+def generated(function):
+    """What a generator of rows (2,) from latents (2,) gives in training."""
+    g = networks.FunctionGenerator(function, 2).bind(2, random_state=0)
+    return g.in_training(np.ones((3, 2)), ebm.random.key(0))[0]
 
 
 def raises(p, x):
@@ -526,6 +533,47 @@ CASES = [
             r"flatten: x: got shape \(\), expected at least 1 axes",
         ),
         (lambda: layers.flatten("text"), TypeError, "flatten: x: got str, expected numbers"),
+    ),
+    *cases(
+        "layers.batch_norm",
+        lambda: generated(lambda p, z: layers.batch_norm(p, "n", z)),
+        (
+            lambda: layer(lambda p, x: layers.batch_norm(p, "n", x)),
+            ValueError,
+            (
+                r"batch_norm 'n': got an energy, expected a generator: it couples the rows of "
+                r"a batch \(layer_norm and group_norm do not\)"
+            ),
+        ),
+        (
+            lambda: generated(lambda p, z: layers.batch_norm(p, "n", z[:, 0])),
+            ShapeError,
+            r"batch_norm: x: got shape \(2,\), expected at least 2 axes",
+        ),
+        (
+            lambda: generated(lambda p, z: layers.batch_norm({}, "n", z)),
+            KeyError,
+            r"\"parameter 'n\.g' is missing: got \[\]\"",
+        ),
+    ),
+    *cases(
+        "layers.dropout",
+        lambda: generated(lambda p, z: layers.dropout(p, "d", z, 0.2)),
+        (
+            lambda: generated(lambda p, z: layers.dropout(p, "d", z, 1.0)),
+            ValueError,
+            "dropout 'd': rate: got 1, expected 0 <= rate < 1",
+        ),
+        (
+            lambda: generated(lambda p, z: layers.dropout(p, "d", z, "half")),
+            TypeError,
+            "dropout: rate: got 'half', expected a number",
+        ),
+        (
+            lambda: generated(lambda p, z: layers.dropout(p, "", z)),
+            TypeError,
+            "parameters: got the name '', expected a word",
+        ),
     ),
     *cases(
         "layers.group_norm",

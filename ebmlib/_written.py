@@ -179,7 +179,8 @@ class Function(Written, Energy):
     Parameters
     ----------
     energy : callable
-        ``energy(p, x)``.  It must be pure, and each energy must depend on its own row alone.
+        ``energy(p, x)``.  It must be pure, and each energy must depend on its own row alone;
+        `layers.dropout` drops in the loss that it is trained by, and nowhere else.
     parameters : dict of arrays, callable or None, default None
         What p is.  None: a `layers.Scope`, which the function asks for parameters by name and
         shape.  A dict, which may have dicts in it: a dict of the same keys, with these start

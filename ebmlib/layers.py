@@ -515,7 +515,8 @@ def dropout(p: Any, name: str, x: Any, rate: float = 0.5) -> Any:
     """x, of whose numbers training drops a share ``rate`` and divides the others by 1 - rate
     (Srivastava et al. 2014).  Outside of training, and with a dict of arrays, it is x.
 
-    The name tells its draws from those of others; it has no parameters.
+    Of an energy, training is the loss that it learns from: chains walk on the whole network.
+    The name tells the draws from those of others; it has no parameters.
 
     >>> import numpy as np
     >>> from ebmlib import layers

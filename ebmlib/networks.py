@@ -54,7 +54,8 @@ class MLP(Energy):
     weight_norm : bool, default False
         Each hidden layer's w is g v / |v| (Salimans and Kingma 2016), with "l0.v" and "l0.g".
     dropout : float, default 0.0
-        Share dropped behind each activation, in training.
+        Share dropped behind each activation where an estimator learns: in the loss of the
+        energy.  Chains, generators and evaluation see the whole network.
 
     Notes
     -----

@@ -20,7 +20,7 @@ void ebm__contrast_energies(ebm_training *t, ebm_ref x_data, ebm_ref x_samples, 
                             ebm_ref *e_samples)
 {
     ebm_graph *g = t->g;
-    ebm_scope scope = ebm_training_scope(t, EBM_PART_ENERGY);
+    ebm_scope scope = ebm_training_scope_learning(t, EBM_PART_ENERGY);
     const ebm_ref both[2] = {x_data, x_samples};
     ebm_ref e = ebm_energy_build(&t->part[EBM_PART_ENERGY].energy, &scope, g,
                                  ebm_concat(g, both, 2, 0));

@@ -5,7 +5,7 @@
 static void build(const void *options, ebm_training *t)
 {
     (void)options;
-    ebm_scope scope = ebm_training_scope(t, EBM_PART_ENERGY);
+    ebm_scope scope = ebm_training_scope_learning(t, EBM_PART_ENERGY);
     ebm_ref e = ebm_energy_build(&t->part[EBM_PART_ENERGY].energy, &scope, t->g, t->x);
     ebm_ref loss = ebm_mean_all(t->g, e);
     ebm_training_metric(t, "loss", loss);

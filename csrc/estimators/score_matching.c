@@ -8,7 +8,7 @@ enum { PURPOSE_DENOISING = 0x646e6f69, PURPOSE_DIRECTION = 0x64697265, FOLD_LOOK
 
 static ebm_ref energy_of(const ebm_training *t, ebm_graph *g, ebm_ref x)
 {
-    ebm_scope scope = ebm_training_scope(t, EBM_PART_ENERGY);
+    ebm_scope scope = ebm_training_scope_learning(t, EBM_PART_ENERGY);
     return ebm_energy_build(&t->part[EBM_PART_ENERGY].energy, &scope, g, x);
 }
 

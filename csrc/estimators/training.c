@@ -6,6 +6,8 @@
 #include "base/alloc.h"
 #include "ops/ops.h"
 
+enum { FOLD_LEARNING = 0x64726f70 }; /* into the step's key, for dropout in what learns */
+
 struct ebm_training_change {
     char name[EBM_NAME_SIZE];
     ebm_ref value; /* the new array, or its new rows */
@@ -66,6 +68,13 @@ ebm_scope ebm_training_scope_updated(const ebm_training *t, int32_t part)
 {
     ebm_scope scope = ebm_training_scope(t, part);
     if (t->updated[part]) scope.refs = t->updated[part];
+    return scope;
+}
+
+ebm_scope ebm_training_scope_learning(const ebm_training *t, int32_t part)
+{
+    ebm_scope scope = ebm_training_scope(t, part);
+    scope.key = ebm_fold_in_constant(t->g, t->key, FOLD_LEARNING);
     return scope;
 }
 

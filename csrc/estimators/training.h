@@ -125,6 +125,9 @@ void ebm_training_put(ebm_training *t, const char *name, ebm_ref slots, ebm_ref 
 /* The scope of a part, with its parameters as they are, or as descend() has made them. */
 ebm_scope ebm_training_scope(const ebm_training *t, int32_t part);
 ebm_scope ebm_training_scope_updated(const ebm_training *t, int32_t part);
+/* The first with a key for dropout: for passes that the part learns from.  Chains walk on the whole
+ * network, and a generator is held against the whole. */
+ebm_scope ebm_training_scope_learning(const ebm_training *t, int32_t part);
 
 /* The optimiser's update of a part's trained parameters "<prefix>.<name>" down the gradient of
  * `loss` (), with their running average "ema.<prefix>.<name>" where it is in the state.  Adds the

@@ -95,6 +95,7 @@ static void fit_entropy(const vera *v, const ebm_scope *scope)
     ebm_training *t = v->t;
     if (!t->entropy || !t->entropy->kind->loss || v->o->entropy_weight == 0.0) return;
     ebm_entropy_query q = ask(v, scope, FOLD_FIT, true);
+    if (t->entropy->kind->critic) q.own.key = q.key;
     ebm_ref loss = t->entropy->kind->loss(&q, t->g);
     ebm_training_metric(t, "entropy_loss", loss);
     ebm_training_check(t, "entropy loss", loss);
@@ -110,7 +111,7 @@ static void fit_energy(const vera *v)
     ebm_ref x = ebm_mark(g, ebm__contrast_noisy(t, v->o->data_noise, PURPOSE_NOISE));
     ebm_ref samples = ebm_stop(g, v->x), penalty = EBM_NONE, e_data, e_samples;
     if (v->o->gradient_penalty > 0.0) {
-        ebm_scope scope = ebm_training_scope(t, EBM_PART_ENERGY);
+        ebm_scope scope = ebm_training_scope_learning(t, EBM_PART_ENERGY);
         const ebm_energy *energy = &t->part[EBM_PART_ENERGY].energy;
         e_data = ebm_energy_build(energy, &scope, g, x);
         e_samples = ebm_energy_build(energy, &scope, g, samples);

@@ -174,6 +174,79 @@ def test_gradients_in_a_dict_are_those_of_torch(torch, rng):
         np.testing.assert_allclose(got[name], want.numpy(), rtol=1e-12)
 
 
+# ---- dropout ---------------------------------------------------------------------------------
+
+DROPOUT = 0x64726F70  # what is folded into a step's key for it
+SITE = 3775669363 & 0x7FFFFFFF  # FNV-1a of "d", a purpose
+
+
+def dropped(p, x):
+    h = layers.dropout(p, "l0", layers.activate(layers.dense(p, "l0", x, 16)), 0.3)
+    return layers.dense(p, "l1", h, 1, init="swish")[:, 0]
+
+
+def test_dropout_in_the_loss_is_its_formula(rng):
+    def energy(p, x):
+        return np.sum(layers.dropout(p, "d", x, 0.25) * p.param("w", 3, (0, 1)), axis=1)
+
+    options = {"optimizer": "sgd", "betas": (0, 0), "learning_rate": 1.0, "dtype": "float64"}
+    walk = samplers.Langevin(n_steps=0)
+    begin, est = (
+        small(
+            Function(energy), estimators.CD, sampler=walk, l2=0.0, data_noise=0.0, max_steps=n
+        )
+        .set_params(**options)
+        .fit(rng.normal(size=(12, 3)))
+        for n in (0, 1)
+    )
+    x = est._get_trainer().get("batch")["x"]
+    key = ebm.random.fold_in(ebm.random.fold_in(est._key, 0), DROPOUT)
+    both = ebm.functional.dropout(np.concatenate([x, x]), key, 0.25, purpose=SITE)
+    slope = both[: len(x)].mean(0) - both[len(x) :].mean(0)
+    moved = begin.energy_.parameters()["w"] - est.energy_.parameters()["w"]
+    np.testing.assert_allclose(moved, slope, rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(est.energy(x), x @ est.energy_.parameters()["w"], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("cls", "changes"),
+    [
+        (estimators.PCD, {}),
+        (estimators.VERA, {}),
+        (estimators.VERA, {"gradient_penalty": 0.0}),
+        (estimators.ScoreMatching, {"kind": "sliced", "n_projections": 3}),
+        (estimators.ScoreMatching, {"kind": "denoising"}),
+    ],
+)
+def test_dropout_is_that_of_the_core_network(cls, changes, rows):
+    def fitted(network):
+        options = {"max_steps": 4, "batch_size": 32, "random_state": 0} | changes
+        return cls(network, **options).fit(rows)
+
+    theirs, ours = fitted(networks.MLP((16,), dropout=0.3)), fitted(Function(dropped))
+    same_parameters(ours.energy_, theirs.energy_)
+    saved = pickle.loads(pickle.dumps(ours)).network
+    same_parameters(fitted(saved).energy_, theirs.energy_)
+    whole = fitted(networks.MLP((16,)))
+    assert (whole.energy_.parameters()["l0.w"] != ours.energy_.parameters()["l0.w"]).any()
+    plain = networks.MLP((16,)).bind(3).set_parameters(ours.energy_.parameters())
+    np.testing.assert_array_equal(ours.energy(rows), plain(rows))  # evaluation drops nothing
+
+
+def test_a_critic_drops_too(rows):
+    losses = []
+    for share in (0.0, 0.5):
+        critic = networks.MLP((8,), dropout=share)
+        est = estimators.MEG(
+            networks.MLP((8,)),
+            entropy=ebm.entropy.MutualInformation(critic=critic),
+            max_steps=2,
+            random_state=0,
+        ).fit(rows)
+        losses.append(est.history_["entropy_loss"])
+    assert (losses[0] != losses[1]).all()
+
+
 # ---- scikit-learn ----------------------------------------------------------------------------
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import math
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,57 @@ from ._tree import flatten, paths, unflatten
 from .errors import ShapeError, not_fitted
 from .networks import BoundNetwork, Network
 
-__all__ = ["Packing", "Target", "as_arguments", "as_energy", "checked_start"]
+__all__ = [
+    "Packing",
+    "Target",
+    "as_arguments",
+    "as_energy",
+    "checked_start",
+    "kept",
+    "made_of",
+]
 
 BLOCK_UNIT = 64  # rows: blocks are multiples of it, so that draws begin at whole groups
 MAX_KEPT = 8  # chains kept for the next call
 MAX_KEPT_BYTES = 1 << 25  # of each: larger ones take far longer to run than to compile
 
-_kept: OrderedDict[Hashable, tuple[_core.Chain, Any]] = OrderedDict()  # newest last
+_kept: OrderedDict[Hashable, tuple[Any, Sequence[Any]]] = OrderedDict()  # newest last
+T = TypeVar("T")
+
+
+@contextmanager
+def kept(
+    place: Hashable, energies: Sequence[Any], make: Callable[[], T], size: Callable[[T], int]
+) -> Iterator[T]:
+    """What ``make`` has made for this place, for the time of a run: a kept one if its energies,
+    as `made_of` gives them, are the same now.
+
+    It is taken out while it runs, so that two threads do not meet in it.
+    """
+    place = (place, *(e.text() if isinstance(e, Traced) else id(e) for e in energies))
+    thing, own = _kept.pop(place, (None, energies))
+    for old, new in zip(own, energies, strict=True):
+        if old is not new and isinstance(new, Traced) and not same_constants(old, new):
+            thing = None
+    if thing is None:
+        thing, own = make(), energies
+    try:
+        yield thing
+    finally:  # its traces have the arrays that it reads
+        constants = (a for e in own if isinstance(e, Traced) for a in e.constants())
+        if size(thing) + sum(a.nbytes for a in constants) <= MAX_KEPT_BYTES:
+            _kept[place] = (thing, own)
+            if len(_kept) > MAX_KEPT:
+                _kept.popitem(last=False)
+
+
+def made_of(energy: Any, dtype: Any, shape: tuple[int, ...]) -> Any:
+    """What tells an energy of such rows from others: a network's core, a function's trace."""
+    if isinstance(energy, _core.Bound):
+        return energy
+    if not shape:
+        raise ShapeError("x0: got a scalar, expected rows (N, ...)")
+    return trace_rows(energy, [(dtype, shape, False)], dtype)
 
 
 class Packing:
@@ -127,44 +171,25 @@ class Target:
         block: int,
         device: str | None = None,
     ) -> Iterator[_core.Chain]:
-        """A compiled chain for the time of a run: a kept one if its energy is the same now.
-
-        It is taken out while it runs, so that two threads do not meet in it.
-        """
+        """A compiled chain for the time of a run; see `kept`."""
         x0, is_network = self.x0, isinstance(self.energy, _core.Bound)
         if block > 0:
             block = -(-block // BLOCK_UNIT) * BLOCK_UNIT
         elif not is_network:
             block = 0
-        made_of: Any = self.energy if is_network else self._trace(block)
-        name = id(self.energy) if is_network else made_of.text()
+        rows = x0.shape[:1] if is_network or not block else (min(block, *x0.shape[:1]),)
+        energy = made_of(self.energy, x0.dtype, (*rows, *x0.shape[1:]))
         where = device or self.device or _core.device()
-        place = (repr(spec), name, x0.dtype, x0.shape, leg, rest, info, block, where)
-        kept = _kept.pop(place, None)
-        if kept is not None and (is_network or same_constants(kept[1], made_of)):
-            chain, made_of = kept  # its trace has the arrays that the chain reads
-        else:
+
+        def make() -> _core.Chain:
             with scope(where):
-                chain = _core.Chain(
+                return _core.Chain(
                     spec, self.energy, x0.dtype, x0.shape, leg, rest, info, block
                 )
-        try:
-            yield chain
-        finally:
-            held = 0 if is_network else sum(a.nbytes for a in made_of.constants())
-            if chain.bytes + held <= MAX_KEPT_BYTES:
-                _kept[place] = (chain, made_of)
-                if len(_kept) > MAX_KEPT:
-                    _kept.popitem(last=False)
 
-    def _trace(self, block: int) -> Traced:
-        shape = self.x0.shape
-        if not shape:
-            raise ShapeError("x0: got a scalar, expected rows (N, ...)")
-        rows = min(block, shape[0]) if block else shape[0]
-        return trace_rows(
-            self.energy, [(self.x0.dtype, (rows, *shape[1:]), False)], self.x0.dtype
-        )
+        place = (repr(spec), x0.dtype, x0.shape, leg, rest, info, block, where)
+        with kept(place, [energy], make, lambda chain: chain.bytes) as chain:
+            yield chain
 
 
 # ---- energies ------------------------------------------------------------------------------

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core, random
-from .._chains import as_energy
+from .._chains import as_energy, kept, made_of
 from .._checks import floats, real, sizes, whole
+from .._compile import Compiled, compile_function, signature
+from .._device import scope
 from .._interchange import as_numbers
+from .._tree import flatten
 from ..errors import NumericalError, ShapeError
 from ..networks import BoundNetwork
-from ..transforms import jit
 from .kinds import HMC
 from .sampler import Sampler
 
@@ -77,6 +79,7 @@ def annealed_importance_sampling(
     x_exact: Any = None,
     args: Sequence[Any] = (),
     random_state: Any = None,
+    device: str | None = None,
 ) -> LogZ:
     """Log Z of exp(-E(x)) by annealed importance sampling (Neal 2001).
 
@@ -119,6 +122,9 @@ def annealed_importance_sampling(
     args : tuple
         Further arguments of the energy.
     random_state : int, numpy.random.Generator or None
+    device : {"cpu", "cuda"} or None
+        Where the chains go; None: where the network's arrays lie, for functions as
+        `ebmlib.device` says.
 
     Returns
     -------
@@ -128,6 +134,11 @@ def annealed_importance_sampling(
     ------
     NumericalError
         A weight is NaN, or all are zero.
+
+    Notes
+    -----
+    What was compiled is kept for the next call with the same energies, shapes and options, as
+    that of `Langevin.sample` is.
 
     Examples
     --------
@@ -149,6 +160,7 @@ def annealed_importance_sampling(
     start = _Base(base, row)
     target, dtype = as_energy(energy, args)
     walk = _Annealing(made, start.energy, target, n_steps, dtype or start.dtype or _FLOAT64)
+    walk.device = device or _device_of(energy) or _device_of(base) or _core.device()
     words = [random.fold_in(random.key(random_state), k) for k in range(5)]
     if getattr(made, "adapt", "none") == "paper":
         walk.find_sizes(start.sample(PILOT, words[0]), betas, words[1])
@@ -180,6 +192,7 @@ class _Annealing:
         self.sampler, self.base, self.target = sampler, base, target
         self.n_steps, self.dtype = n_steps, dtype
         self.sizes: NDArray[Any] | None = None  # at each of the betas
+        self.device: str | None = None
 
     def find_sizes(self, x: NDArray[Any], betas: NDArray[Any], words: Any) -> None:
         _, options = self.sampler._spec()
@@ -220,8 +233,27 @@ class _Annealing:
                 spec, self.base, self.target, self.n_steps, x, words, betas, sizes
             )
 
-        to = [None if a is None else np.asarray(a, self.dtype) for a in (x, betas, sizes)]
-        return jit(anneal)(to[0], words, to[1], to[2])
+        x, betas = (np.asarray(a, self.dtype) for a in (x, betas))
+        sizes = None if sizes is None else np.asarray(sizes, self.dtype)
+        leaves, structure = flatten(((x, words, betas, sizes), {}))
+        values, specs = signature(leaves, structure)
+        energies = [made_of(e, self.dtype, x.shape) for e in (self.base, self.target)]
+        place = ("annealed", repr(spec), self.n_steps, structure, specs, self.device)
+
+        def make() -> Compiled:
+            where = self.device, False  # results come back
+            with scope(self.device):
+                return compile_function(
+                    anneal, "annealed", structure, specs, False, place=where
+                )
+
+        with kept(place, energies, make, lambda made: made.plan.arena_bytes) as compiled:
+            return compiled(values)
+
+
+def _device_of(energy: Any) -> str | None:
+    network = getattr(energy, "energy_", energy)
+    return network.device if isinstance(network, BoundNetwork) else None
 
 
 class _Base:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import ebmlib as ebm
-from ebmlib import _core, estimators, networks, samplers
+from ebmlib import _core, estimators, layers, networks, samplers
 from ebmlib.errors import DeviceError
 
 
@@ -262,6 +262,39 @@ def moons(n: int) -> np.ndarray:
     side = rng.integers(0, 2, n)
     x = np.stack([np.cos(t) + side - 0.5, np.sin(t) * (1 - 2 * side) + side * 0.5 - 0.25], 1)
     return (x + rng.normal(0, 0.05, x.shape)).astype(np.float32)
+
+
+def test_annealing_follows_the_cpu(device):
+    def found(law, **options):
+        return samplers.annealed_importance_sampling(
+            law, shape=2, n_temperatures=5, n_chains=20, random_state=0, **options
+        )
+
+    net = networks.MLP((8,)).bind(2, random_state=0, dtype="float64")
+    with ebm.device(device):
+        same = networks.MLP((8,)).bind(2, random_state=0, dtype="float64")
+    for here, there in (
+        (found(energy), found(energy, device=device)),
+        (found(net), found(same)),
+    ):
+        assert isinstance(there.log_weights, np.ndarray)
+        np.testing.assert_allclose(there.log_weights, here.log_weights, rtol=1e-9, atol=1e-9)
+
+
+def test_a_generator_of_one_s_own_trains_as_on_the_cpu(device):
+    def generator(p, z):
+        h = layers.batch_norm(p, "n", layers.dense(p, "l", z, 8))
+        return layers.dense(p, "o", layers.dropout(p, "d", np.tanh(h), 0.2), 2)
+
+    spec = networks.FunctionGenerator(generator, 3, sigma=0.3)
+    options = {"max_steps": 5, "batch_size": 32, "random_state": 0, "dtype": "float64"}
+    here, there = (
+        estimators.VERA(networks.MLP((8,)), spec, device=where, **options).fit(moons(100))
+        for where in (None, device)
+    )
+    assert there.generator_.device == device
+    for name, value in here.history_.items():
+        np.testing.assert_allclose(there.history_[name], value, rtol=1e-8, err_msg=name)
 
 
 def small(cls, **options):

@@ -141,6 +141,44 @@ def test_networks_may_be_base_and_target(dtype):
     assert abs(shifted.log_z + 1.5) < ERRORS * shifted.error
 
 
+def test_what_is_compiled_is_kept(monkeypatch):
+    from ebmlib.samplers import annealed
+
+    made, centre = [], np.zeros(2)
+
+    def energy(x):
+        return np.sum((x - centre) ** 2, axis=1)
+
+    def found(law=energy, **changes):
+        options = {"shape": 2, "n_temperatures": 3, "n_chains": 9, "random_state": 0}
+        return ais(law, **options | {"x_exact": np.zeros((4, 2))} | changes)
+
+    compile_function = annealed.compile_function
+    monkeypatch.setattr(
+        annealed,
+        "compile_function",
+        lambda *a, **k: made.append(0) or compile_function(*a, **k),
+    )
+    first = found()
+    assert len(made) == 3  # the sizes, there, and back
+    again = found(device="cpu")
+    np.testing.assert_array_equal(first.log_weights, again.log_weights)
+    found(random_state=1)
+    assert len(made) == 3
+    centre += 1.0  # which the function closes over
+    moved = found()
+    assert len(made) == 6
+    fresh = found(lambda x: np.sum((x - 1.0) ** 2, axis=1))
+    np.testing.assert_allclose(moved.log_weights, fresh.log_weights, rtol=1e-9)
+    net = networks.MLP((4,)).bind(2, random_state=0)
+    before = len(made)
+    values = [found(net).log_weights]
+    net.set_parameters({"l1.b": np.ones(1)})  # seen without a new plan
+    values.append(found(net).log_weights)
+    assert len(made) == before + 3
+    np.testing.assert_allclose(values[1], values[0] - 1, rtol=1e-5, atol=1e-5)
+
+
 def test_langevin_is_allowed_and_biased_little():
     found = ais(gaussian, shape=3, sampler=samplers.Langevin(0.02), random_state=0)
     assert abs(found.log_z - LOG_Z[gaussian]) < 0.1

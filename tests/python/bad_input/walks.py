@@ -223,6 +223,11 @@ CASES = [
             r"sample: got MLP\(hidden=\(4,\)\), expected a network with an exact sampler: .*",
         ),
         (
+            lambda: annealed(device="gpu"),
+            ValueError,
+            "device: got 'gpu', expected cpu or cuda",
+        ),
+        (
             lambda: annealed(schedule="cosine"),
             ValueError,
             "schedule: got 'cosine', expected sigmoid, linear or numbers",

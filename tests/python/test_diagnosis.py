@@ -287,12 +287,14 @@ def bounded(low, high, sigma):
 
 
 HMC = {"entropy": entropy.HMC(draws=1)}
+GAUSS_NEWTON = {"entropy": "gauss_newton"}
 GENERATED = {
     "generator_apart": ("warning", {}, column("gap", lambda n: -4 + 0.01 * n)),
     "generator_apart below": ("warning", {}, column("gap", lambda n: 4 - 0.01 * n)),
     "few_draws": ("warning", {}, column("ess", lambda n: 1.1 + 0 * n)),
     "entropy_acceptance": ("warning", HMC, column("acceptance", lambda n: 0.2 + 0 * n)),
     "entropy_acceptance high": ("warning", HMC, column("acceptance", lambda n: 0.99 + 0 * n)),
+    "low_trust": ("info", GAUSS_NEWTON, column("trust", lambda n: 0.4 + 0 * n)),
     "no_entropy": ("info", {}, without_entropy),
     "sigma_at_bound": ("warning", {}, bounded(0.01, 0.3, lambda n: np.minimum(n / 100, 0.3))),
     "sigma_at_bound low": ("warning", {}, bounded(0.3, None, lambda n: 0.3 + n % 4 // 3)),
@@ -331,6 +333,20 @@ def test_noise_that_hides_from_importance_sampling(rows):
     report = made(rows, generator=generator).diagnose()
     assert "few_draws" in report.codes
     assert made(rows, entropy=None).diagnose().codes == ["no_entropy"]
+
+
+@pytest.mark.parametrize(("waves", "found"), [(1.0, False), (30.0, True)])
+def test_a_generator_that_bends_is_trusted_little(waves, found):
+    mixing = np.random.default_rng(0).normal(size=(4, 4))
+
+    def wavy(p, z):
+        return np.sin(waves * (z @ mixing) / 2) + p.param("shift", 4)
+
+    generator = networks.FunctionGenerator(wavy, latent=4, sigma=1.0)
+    x = np.random.default_rng(1).normal(size=(300, 4))
+    bounds = {"sigma_min": 1.0, "sigma_max": 1.0, "max_steps": 50}
+    report = made(x, generator=generator, **GAUSS_NEWTON, **bounds).diagnose()
+    assert ("low_trust" in report.codes) == found
 
 
 # ---- real ones ----

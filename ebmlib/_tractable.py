@@ -22,6 +22,7 @@ class NICE(Energy):
 
         E(x) = -log p(x) = -log N(y; 0, I) - sum s
 
+    or with the logistic density, -sum log(2 + exp(y) + exp(-y)), in the normal one's place.
     The m_i are MLPs, the log-scales s a parameter.  What ``sample`` and ``generate`` give is
     the inverse.  The last layer of each m_i starts at zero: with all couplings the identity.
 
@@ -38,6 +39,9 @@ class NICE(Energy):
         Of the hidden layers.
     activation : str, default "softplus"
         See `MLP`.
+    prior : {"normal", "logistic"}, default "normal"
+        Of y: normal in VERA's experiment; Dinh et al. take the logistic, whose tails are
+        heavier, for pictures.  ``generate`` takes normal z for both.
 
     Examples
     --------
@@ -56,11 +60,13 @@ class NICE(Energy):
         layers: int = 5,
         width: int = 1000,
         activation: str = "softplus",
+        prior: str = "normal",
     ) -> None:
         self.couplings = couplings
         self.layers = layers
         self.width = width
         self.activation = activation
+        self.prior = prior
 
 
 class GaussianMixture(Energy):

@@ -4,6 +4,8 @@
 
 #include "networks/density.h"
 
+enum { EBM_NICE_NORMAL }; /* of the priors */
+
 /* The two halves of rows (N, D). */
 typedef struct halves {
     ebm_ref part[2]; /* (N, ceil(D / 2)), (N, floor(D / 2)) */
@@ -63,7 +65,8 @@ static ebm_ref build(const void *options, const ebm_scope *scope, ebm_graph *g, 
     for (int64_t i = 0; i < o->couplings; i++) couple(o, scope, g, i, false, &h);
     ebm_ref s = log_scale(scope, g, size);
     ebm_ref y = ebm_mul(g, ebm_concat(g, h.part, 2, 1), ebm_exp(g, s));
-    return ebm_sub(g, ebm_neg(g, ebm_log_normal(g, y)), ebm_sum_all(g, s));
+    ebm_ref log_prior = (o->prior == EBM_NICE_NORMAL ? ebm_log_normal : ebm_log_logistic)(g, y);
+    return ebm_sub(g, ebm_neg(g, log_prior), ebm_sum_all(g, s));
 }
 
 /* Puts the parts where they came from. */
@@ -85,6 +88,7 @@ static ebm_ref generate(const void *options, const ebm_scope *scope, ebm_graph *
     int64_t n = ebm_ref_shape(g, z).dim[0], size = ebm_shape_size(row);
     if (size < 2) return too_narrow(g, size);
     int64_t first = (size + 1) / 2;
+    if (o->prior != EBM_NICE_NORMAL) z = ebm_logistic_of_normal(g, z);
     ebm_ref y = ebm_mul(g, z, ebm_exp(g, ebm_neg(g, log_scale(scope, g, size))));
     halves h = {{ebm_slice_axis(g, y, 1, 0, first), ebm_slice_axis(g, y, 1, first, size - first)}};
     for (int64_t i = o->couplings; i-- > 0;) couple(o, scope, g, i, true, &h);

@@ -3,12 +3,13 @@
  *
  *     a, b = x at even places, x at odd places
  *     b += m_0(a),  a += m_1(b),  b += m_2(a), ...        (their Eq. 3.1 and section 4.1)
- *     y = (a, b) * exp(s),   log p(x) = log N(y; 0, I) + sum s
+ *     y = (a, b) * exp(s),   log p(x) = log N(y; 0, I) + sum s,   or of logistic y
  *
  * m_i is an MLP "c<i>.l0", "c<i>.l1", ..., s the parameter "log_scale" (D,).  What generates is
- * the inverse, from z = y.  As it starts it is the model of VERA's likelihood experiment
- * (Grathwohl et al. 2021, B.3, with its code's order of places).  The last layer of each m_i
- * starts at zero, so that couplings start as the identity, as those of Glow do. */
+ * the inverse, from z = y, or from the normal z that logistic y are made of.  As it starts it is
+ * the model of VERA's likelihood experiment (Grathwohl et al. 2021, B.3, with its code's order of
+ * places).  The last layer of each m_i starts at zero, so that couplings start as the identity, as
+ * those of Glow do. */
 #ifndef EBM_NETWORKS_NICE_H
 #define EBM_NETWORKS_NICE_H
 
@@ -20,7 +21,8 @@
     X(S, INT,    couplings,  4,    1, 1 << 10, "",                   "how many")                        \
     X(S, INT,    layers,     5,    0, 1 << 10, "",                   "hidden layers of each coupling")  \
     X(S, INT,    width,      1000, 1, 1 << 24, "",                   "of the hidden layers")            \
-    X(S, CHOICE, activation, 4,    0, 0,       EBM_ACTIVATION_WORDS, "of the hidden layers")
+    X(S, CHOICE, activation, 4,    0, 0,       EBM_ACTIVATION_WORDS, "of the hidden layers")            \
+    X(S, CHOICE, prior,      0,    0, 0,       "normal logistic",    "of each y")
 /* clang-format on */
 
 typedef struct ebm_nice_options {

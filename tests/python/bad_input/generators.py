@@ -111,6 +111,11 @@ CASES = [
             "nice: couplings: got 0, expected a whole number from 1 to 1024",
         ),
         (
+            lambda: networks.NICE(2, 1, 4, prior="uniform").bind(3),
+            ValueError,
+            "nice: prior: got 'uniform', expected one of: normal logistic",
+        ),
+        (
             lambda: networks.NICE(2, 1, 4).bind(1),
             ShapeError,
             "nice: got rows of 1 numbers?, expected at least 2",

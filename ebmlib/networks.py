@@ -203,7 +203,7 @@ _KINDS = (MLP, ConvNet, MLPGenerator, NICE, GaussianMixture, LinearGenerator)
 
 def _network_from_json(text: dict[str, Any]) -> Network:
     """The network of ``Network._to_json``; ValueError or TypeError where it is none."""
-    if isinstance(text, dict) and text.get("kind") in WRITTEN:
+    if isinstance(text, dict) and text.get("kind") in list(WRITTEN):
         return written_from_json(text)
     network = from_json(text, _KINDS)
     assert isinstance(network, Network)

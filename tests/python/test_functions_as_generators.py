@@ -305,6 +305,20 @@ def test_a_hostile_text_is_an_error(what):
         _network_from_json(HOSTILE[what]).bind((2, 2))
 
 
+def test_mutated_texts_never_crash(rng):
+    """Letters changed at random: an error that is one of ours, or a generator."""
+    good = FunctionGenerator(from_starts, 3, starts)._to_json((2, 2), "float32")
+    for _ in range(100):
+        letters = list(good["template"])
+        for place in rng.integers(0, len(letters), rng.integers(1, 4)):
+            letters[place] = "0123456789 %()[]{}-N+xabf\n"[rng.integers(26)]
+        try:
+            loaded = _network_from_json(good | {"template": "".join(letters)})
+            loaded.bind((2, 2), random_state=0).in_training(np.zeros((3, 3)))
+        except (ValueError, TypeError, NotImplementedError, IndexError, KeyError):
+            continue
+
+
 def test_forged_files_are_refused(tmp_path):
     path = tmp_path / "generator.safetensors"
     written().bind(2, random_state=1).save(path)

@@ -229,6 +229,27 @@ static ebm_status bind_a_generator(objects *o, double *result)
     return status;
 }
 
+/* A generator of the caller. */
+static ebm_status bind_the_callers_generator(objects *o, double *result)
+{
+    ebm_network *network = NULL;
+    ebm_bound *bound = NULL;
+    ebm_generator generator;
+    float x[N * WIDTH];
+    uint32_t key[2] = {1, 2};
+    const void *in[2] = {o->rows, o->rows};
+    EBM_TRY(ebm_network_new(&network, ebm_network_find("linear"), NULL));
+    ebm_status status = ebm_network_generator(network, ebm_bound_row(o->bound), &generator);
+    if (status == EBM_OK)
+        status = ebm_bound_new_generator(&bound, &generator, ebm_bound_row(o->bound), EBM_F32,
+                                         ebm_device_cpu(), key);
+    if (status == EBM_OK) status = ebm_bound_run_face(bound, EBM_FACE_SAMPLE, in, N, x, NULL);
+    ebm_bound_free(bound);
+    ebm_network_free(network);
+    if (status == EBM_OK) *result = sum_of(x, N * WIDTH);
+    return status;
+}
+
 /* The training mode of batch norm, as graph code. */
 static ebm_status train_a_generator(objects *o, double *result)
 {
@@ -295,6 +316,7 @@ TEST(nomem_networks_and_samplers_work_afterwards)
     fail_each(make_bound, bind_again);
     fail_each(make_bound, bind_an_energy);
     fail_each(make_bound, bind_a_generator);
+    fail_each(make_bound, bind_the_callers_generator);
     fail_each(make_bound, train_a_generator);
     fail_each(make_bound, evaluate_rows);
     fail_each(make_bound, walk_in_every_way);

@@ -82,8 +82,10 @@ py-asan: .venv/test
 		$(CURDIR)/$(PY) -m pytest -q $(WORKERS) \
 		--capture=sys -p no:cacheprovider -k 'not f64 and not leave and not long' $(PY_ASAN)
 
-# What runs on a device, on cuda-host: kernels with sanitizers, in three orders of threads and sizes of
-# blocks, and what stands on them without.
+# What runs on a device, on cuda-host: random plans and kernels with sanitizers, these in three orders of
+# threads and sizes of blocks, and what stands on them without.  More plans, a minute for 3,000 or so:
+#     python setup.py c_runner && EBMLIB_CUDA_HOST=build/c/devices/libebm-cuda-host.so python \
+#     setup.py cuda_host && PLAN_DEVICE=cuda-host PLAN_FUZZ=3000 build/c/runner plan_random_graphs
 CUDA_KERNELS = tests/ops/test_ops.py tests/ops/test_devices.py tests/ops/test_long.py tests/ops/test_random.py
 CUDA_ABOVE = tests/ops tests/parity tests/python/test_networks.py tests/python/test_samplers.py \
 	tests/python/test_estimators.py
@@ -96,6 +98,11 @@ py-cuda: cuda-host
 		$(PY) setup.py -q cuda_host
 	rm -rf build/py-cuda/tests build/py-cuda/csrc
 	cp -r tests csrc pyproject.toml build/py-cuda
+	mkdir -p build/c-asan/devices
+	cp build/py-cuda/ebmlib/devices/libebm-cuda-host.so build/c-asan/devices
+	EBMLIB_SANITIZE=address,undefined $(PY) setup.py -q c_runner
+	PLAN_DEVICE=cuda-host build/c-asan/runner plan_random
+	PLAN_DEVICE=cuda-host build/c-asan/runner guard
 	$(subst EBMLIB_TEST_DEVICE=cuda-host,,$(CUDA_PYTEST)) tests/cuda --ignore tests/cuda/test_shim.py
 	$(CUDA_PYTEST) $(CUDA_KERNELS)
 	export EBMLIB_CUDA_ORDER=1 EBMLIB_CUDA_BLOCK=32; $(CUDA_PYTEST) $(CUDA_KERNELS) -k 'not along'

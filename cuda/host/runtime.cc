@@ -11,7 +11,10 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
+#include <sanitizer/lsan_interface.h>
+#define IS_NO_LEAK(data) __lsan_ignore_object(data) // a device keeps its memory to the end
 #else
+#define IS_NO_LEAK(data) (void)(data)
 #define ASAN_POISON_MEMORY_REGION(data, bytes) (void)(data)
 #define ASAN_UNPOISON_MEMORY_REGION(data, bytes) (void)(data)
 #endif
@@ -25,6 +28,7 @@ struct graph {
 struct stream {
     graph waiting, captured;
     bool capturing = false;
+    size_t done = 0; // of all that was ever submitted; the rest is waiting
 };
 
 namespace
@@ -35,6 +39,8 @@ std::map<char *, size_t> buffers; // device memory by address
 std::map<char *, size_t> locked;  // page-locked memory of the host
 std::vector<stream *> streams;
 size_t in_use;
+long waits;           // times that the host has waited for work: ebm_shim_waits
+void (*opened)(void); // ebm_shim_opened
 
 // The size that the shim says the card has; EBMLIB_SHIM_BYTES sets another.
 size_t capacity()
@@ -70,13 +76,29 @@ bool is_locked(const void *data)
     return lies_in(locked, data, 1);
 }
 
+size_t submitted(const stream *s)
+{
+    return s->done + s->waiting.work.size();
+}
+
+// All that was submitted before number `end`.
+void work_off(stream *s, size_t end)
+{
+    if (end <= s->done) return;
+    waits++;
+    auto first = s->waiting.work.begin(), last = first + (long)(end - s->done);
+    std::vector<std::function<void()>> now(first, last);
+    s->waiting.work.erase(first, last);
+    s->done = end;
+    show(true);
+    if (opened) opened();
+    for (auto &work : now) work();
+    show(false);
+}
+
 void work_off(stream *s)
 {
-    graph now;
-    std::swap(now.work, s->waiting.work);
-    show(true);
-    for (auto &work : now.work) work();
-    show(false);
+    work_off(s, submitted(s));
 }
 
 } // namespace
@@ -131,6 +153,7 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
     if (shim::in_use + bytes > shim::capacity()) return cudaErrorMemoryAllocation;
     void *data = nullptr;
     if (posix_memalign(&data, 256, bytes ? bytes : 1)) return cudaErrorMemoryAllocation;
+    IS_NO_LEAK(data);
     memset(data, 0xFF, bytes);
     shim::buffers[(char *)data] = bytes;
     shim::in_use += bytes;
@@ -158,6 +181,7 @@ cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned)
     guard hold(lock);
     *out = calloc(1, bytes ? bytes : 1);
     if (!*out) return cudaErrorMemoryAllocation;
+    IS_NO_LEAK(*out);
     shim::locked[(char *)*out] = bytes;
     return cudaSuccess;
 }
@@ -226,14 +250,15 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
     return cudaSuccess;
 }
 
-// An event is the stream that it was recorded in; to wait for it works that off, now.
+// An event is a place in a stream; to wait for it works that off, now, and what stands before it.
 struct shim_event {
     shim::stream *recorded;
+    size_t end;
 };
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
 {
-    *out = new shim_event{nullptr};
+    *out = new shim_event{nullptr, 0};
     return cudaSuccess;
 }
 
@@ -241,6 +266,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
     guard hold(lock);
     event->recorded = stream;
+    event->end = shim::submitted(stream);
     return cudaSuccess;
 }
 
@@ -248,9 +274,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     guard hold(lock);
     if (!event->recorded) return cudaSuccess;
-    if (!event->recorded) return cudaSuccess;
     if (event->recorded->capturing) return cudaErrorStreamCaptureUnsupported;
-    shim::work_off(event->recorded);
+    shim::work_off(event->recorded, event->end);
     return cudaSuccess;
 }
 
@@ -258,7 +283,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t event, unsigned)
 {
     guard hold(lock);
     if (event->recorded->capturing) return cudaErrorStreamCaptureUnsupported;
-    shim::work_off(event->recorded);
+    shim::work_off(event->recorded, event->end);
     return cudaSuccess;
 }
 
@@ -322,4 +347,20 @@ const char *cudaGetErrorString(cudaError_t error)
     case cudaErrorStreamCaptureUnsupported: return "not permitted while a stream is captured";
     }
     return "unknown error";
+}
+
+// ---- for tests ------------------------------------------------------------------------------------
+
+// How often the host has waited for work that was not done yet.
+extern "C" __attribute__((visibility("default"))) long ebm_shim_waits()
+{
+    guard hold(lock);
+    return shim::waits;
+}
+
+// `call` is called when device memory has been opened for work, and may close some of it again.
+extern "C" __attribute__((visibility("default"))) void ebm_shim_opened(void (*call)(void))
+{
+    guard hold(lock);
+    shim::opened = call;
 }

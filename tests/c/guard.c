@@ -1,10 +1,12 @@
 /* guard.c - see guard.h. */
+#define _GNU_SOURCE
 #include "guard.h"
 
 #include "apart.h"
 #include "ops/ops.h"
 #include "runner.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +41,7 @@ typedef struct range {
     size_t bytes;
 } range;
 
+static const ebm_device *base; /* NULL: the CPU */
 static guarded blocks[MAX_BLOCKS];
 static int n_blocks;
 static char damage[256];
@@ -60,15 +63,30 @@ static guarded *find(const void *data)
     return NULL;
 }
 
+/* Waits for the device; blocks of its memory, which is the host's, may then be looked at. */
+static void reach(void)
+{
+    if (!base) return;
+    CHECK_OK(base->sync(base));
+    for (int k = 0; k < n_blocks; k++) OPEN(blocks[k].all, all_bytes(&blocks[k]));
+}
+
 void *guard_alloc(size_t bytes)
 {
     CHECK(n_blocks < MAX_BLOCKS);
     guarded *b = &blocks[n_blocks++];
     b->bytes = bytes;
     size_t room = (all_bytes(b) + ZONE - 1) / ZONE * ZONE;
-    b->all = aligned_alloc(ZONE, room);
+    void *all = NULL;
+    if (base)
+        CHECK_OK(base->alloc(base, &all, room));
+    else
+        all = aligned_alloc(ZONE, room);
+    b->all = all;
     b->copy = malloc(all_bytes(b));
     CHECK(b->all && b->copy);
+    reach();
+    OPEN(b->all, room);
     b->data = b->all + ZONE;
     memset(b->all, ZONE_BYTE, room);
     memset(b->data, 0, bytes);
@@ -76,10 +94,17 @@ void *guard_alloc(size_t bytes)
     return b->data;
 }
 
+size_t guard_bytes(const void *block)
+{
+    CHECK(find(block) != NULL);
+    return find(block)->bytes;
+}
+
 void guard_written(void *block)
 {
     guarded *b = find(block);
     CHECK(b != NULL);
+    reach();
     memcpy(b->copy + ZONE, b->data, b->bytes);
 }
 
@@ -101,8 +126,12 @@ void guard_free(void *block)
     guarded *b = find(block);
     if (!block) return;
     CHECK(b != NULL);
+    reach();
     inspect(b, "something between the kernels");
-    free(b->all);
+    if (base)
+        base->free(base, b->all);
+    else
+        free(b->all);
     free(b->copy);
     *b = blocks[--n_blocks];
 }
@@ -167,10 +196,14 @@ static struct {
 } promise[MAX_PROMISES];
 static int64_t n_promises;
 
+static const ebm_device *under(void)
+{
+    return base ? base : ebm_device_cpu();
+}
+
 static size_t guard_scratch(const ebm_device *device, const ebm_kernel_args *args)
 {
-    const ebm_device *cpu = ebm_device_cpu();
-    size_t bytes = cpu->scratch(cpu, args);
+    size_t bytes = under()->scratch(under(), args);
     (void)device;
     int64_t k = n_promises++ % MAX_PROMISES;
     promise[k].attr = args->attr;
@@ -199,11 +232,16 @@ static bool has_own_layout(const ebm_kernel_args *args)
            (convolves && args->n_attr > EBM_CONV_ATTRS);
 }
 
+static ebm_status run_under(const ebm_kernel_args *args)
+{
+    if (kernels) return kernels(under(), args);
+    return base ? base->run(base, args) : run_apart(under(), args);
+}
+
 /* Only the ends of the blocks are watched. */
 static ebm_status run_inside_zones(const ebm_kernel_args *args)
 {
-    const ebm_device *cpu = ebm_device_cpu();
-    ebm_status status = (kernels ? kernels : run_apart)(cpu, args);
+    ebm_status status = run_under(args);
     for (int k = 0; k < n_blocks; k++) {
         guard_written(blocks[k].data);
         inspect(&blocks[k], "a product");
@@ -211,25 +249,47 @@ static ebm_status run_inside_zones(const ebm_kernel_args *args)
     return status;
 }
 
-static ebm_status run_watched(const ebm_kernel_args *args)
+static struct {
+    const ebm_kernel_args *args; /* of the kernel that is on; NULL: none */
+    range scratch;
+} watched;
+
+/* All blocks are closed but what the kernel that is on may touch. */
+static void close_others(void)
 {
-    const ebm_device *cpu = ebm_device_cpu();
-    range scratch = {args->scratch, args->scratch ? promised(args) : 0};
-    if (has_own_layout(args)) return run_inside_zones(args);
-    count(args);
+    const ebm_kernel_args *args = watched.args;
+    if (!args) return;
     for (int k = 0; k < n_blocks; k++) CLOSE(blocks[k].all, all_bytes(&blocks[k]));
     for (int32_t k = 0; k < args->n_in + args->n_out; k++) {
         range r = range_of(k < args->n_in ? &args->in[k] : &args->out[k - args->n_in]);
         OPEN(r.first, r.bytes);
     }
-    OPEN(scratch.first, scratch.bytes);
-    ebm_status status = (kernels ? kernels : run_apart)(cpu, args);
+    OPEN(watched.scratch.first, watched.scratch.bytes);
+}
+
+/* A device opens its memory when it comes to the kernel, and then calls close_others. */
+static ebm_status run_closed(const ebm_kernel_args *args)
+{
+    watched.args = args;
+    watched.scratch = (range){args->scratch, args->scratch ? promised(args) : 0};
+    if (!base) close_others();
+    ebm_status status = run_under(args);
+    if (base && status == EBM_OK) status = base->sync(base);
+    watched.args = NULL;
     for (int k = 0; k < n_blocks; k++) OPEN(blocks[k].all, all_bytes(&blocks[k]));
+    return status;
+}
+
+static ebm_status run_watched(const ebm_kernel_args *args)
+{
+    if (has_own_layout(args)) return run_inside_zones(args);
+    count(args);
+    ebm_status status = run_closed(args);
     for (int32_t k = 0; k < args->n_out; k++) {
         range r = range_of(&args->out[k]);
         allow(&r);
     }
-    allow(&scratch);
+    allow(&watched.scratch);
     const char *name = ebm_op_get((ebm_op)args->op)->name;
     for (int k = 0; k < n_blocks; k++) inspect(&blocks[k], name);
     return status;
@@ -261,12 +321,27 @@ static void device_free(const ebm_device *device, void *data)
     guard_free(data);
 }
 
+void guard_use(const ebm_device *device)
+{
+    void (*on_opening)(void (*call)(void)) = NULL;
+    base = device->host_memory ? NULL : device;
+    if (!base) return;
+    Dl_info info;
+    CHECK(dladdr((const void *)(uintptr_t)device->run, &info));
+    void *library = dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
+    void *symbol = library ? dlsym(library, "ebm_shim_opened") : NULL;
+    if (!symbol) test_fail(__FILE__, __LINE__, "%s: no memory of the host's", device->name);
+    memcpy(&on_opening, &symbol, sizeof on_opening);
+    on_opening(close_others);
+}
+
 const ebm_device *guard_device(bool card)
 {
     static ebm_device both[2];
     ebm_device *guard = &both[card];
-    *guard = *ebm_device_cpu();
+    *guard = *under();
     guard->name = "guard";
+    guard->record = NULL;
     guard->draws_in_regions = guard->joins_regions = card;
     guard->alloc = device_alloc;
     guard->free = device_free;

@@ -1,15 +1,18 @@
 /* guard.h - a device for tests that watches what kernels touch.
  *
- * It is the CPU, whose blocks of memory stand between red zones.  While a kernel runs, all of the
- * blocks but its operands and its scratch is closed: what it may not write is compared with a copy
- * afterwards, and under AddressSanitizer an access is an error at once.  So one byte beyond an
- * operand is found, also where the arena goes on behind it.  For one thread of the test at a
- * time; kernels may use the pool. */
+ * It is the CPU, or cuda-host, with blocks of memory that stand between red zones.  While a kernel
+ * runs, all of the blocks but its operands and its scratch is closed: what it may not write is
+ * compared with a copy afterwards, and under AddressSanitizer an access is an error at once.  So one
+ * byte beyond an operand is found, also where the arena goes on behind it.  For one thread of the
+ * test at a time; kernels may use the pool. */
 #ifndef EBM_TESTS_GUARD_H
 #define EBM_TESTS_GUARD_H
 
 #include "graph/graph.h"
 #include "tensor/device.h"
+
+/* What it is, and whose memory guard_alloc gives, from now on; at first the CPU. */
+void guard_use(const ebm_device *device);
 
 /* `card`: one whose regions draw and are joined, as on a card. */
 const ebm_device *guard_device(bool card);
@@ -17,7 +20,8 @@ const ebm_device *guard_device(bool card);
 /* A watched block, zeroed, which ends with its last byte: for inputs and outputs. */
 void *guard_alloc(size_t bytes);
 void guard_free(void *block); /* NULL is fine */
-/* Tells that the test itself has written to a block. */
+size_t guard_bytes(const void *block);
+/* Tells that the test, or a run, has written to a block, and waits for the device. */
 void guard_written(void *block);
 
 /* The first damage since the last call, or NULL; borrowed. */

@@ -1,7 +1,9 @@
 /* test_plan_random.c - random programs: planned against node by node, and their derivatives.
  *
  * Seeds are fixed.  PLAN_FUZZ=n in the environment runs n programs a test, PLAN_FUZZ_FROM=s begins
- * with seed s; a program that fails is made shorter and printed with its seed. */
+ * with seed s; a program that fails is made shorter and printed with its seed.
+ *
+ * PLAN_DEVICE=cuda-host runs them there, recorded and replayed too, and holds them to the CPU. */
 #define _GNU_SOURCE
 #include "base/threads.h"
 #include "guard.h"
@@ -16,6 +18,7 @@
 #endif
 
 enum { GRAPHS = 10000, DERIVATIVES = 1000, ALL_STEPS = 1000 };
+enum { ON_DEVICE = 60 }; /* programs a test: a device of the host takes its time */
 
 /* ---- running ----------------------------------------------------------------------------- */
 
@@ -23,54 +26,101 @@ typedef struct setting {
     bool fuse, over, guarded; /* over: outputs take the places of inputs */
     int threads;
     bool card; /* guarded: regions do what they do on a card */
+    bool here; /* on the CPU, whatever is tested */
 } setting;
 
 static const char *run_isa; /* set between compiling and running; NULL: left as it is */
 
-/* Runs a program on copies of its inputs; out[k] is a new block.  NULL, or what went wrong. */
-static const char *run_program(const random_program *p, const setting *s, void **out)
+/* What is tested. */
+static const ebm_device *tested(void)
 {
-    const int32_t *alias = s->over ? p->alias : NULL;
+    static const ebm_device *device;
+    const char *name = getenv("PLAN_DEVICE");
+    if (!device) CHECK_OK(ebm_device_get(&device, name ? name : "cpu"));
+    return device;
+}
+
+static ebm_plan *compile(const random_program *p, const setting *s)
+{
     ebm_plan *plan = NULL;
-    ebm_workspace *workspace = NULL;
-    const ebm_device *device = s->guarded ? guard_device(s->card) : ebm_device_cpu();
-    ebm_plan_options options = {device, s->fuse, alias};
-    void *in[MAX_PORTS] = {NULL}, *place[MAX_PORTS];
+    const ebm_device *bare = s->here ? ebm_device_cpu() : tested();
+    guard_use(bare);
+    ebm_plan_options options = {s->guarded ? guard_device(s->card) : bare, s->fuse,
+                                s->over ? p->alias : NULL};
     /* Small as the loops are, they are cut and run in lanes. */
     if (s->threads > 1)
         setenv("EBMLIB_PLAN", "lanes", 1);
     else
         unsetenv("EBMLIB_PLAN");
     CHECK_OK(ebm_plan_new(&plan, p->g, p->out, p->n_out, &options));
+    return plan;
+}
+
+static size_t in_bytes(const ebm_plan *plan, int32_t k)
+{
+    ebm_shape shape = ebm_plan_input_shape(plan, k);
+    return bytes_of(ebm_plan_input_dtype(plan, k), &shape);
+}
+
+static size_t out_bytes(const ebm_plan *plan, int32_t k)
+{
+    ebm_shape shape = ebm_plan_output_shape(plan, k);
+    return bytes_of(ebm_plan_output_dtype(plan, k), &shape);
+}
+
+static void run_once(const random_program *p, ebm_workspace *workspace, void **in, void **place)
+{
     for (int32_t k = 0; k < p->n_in; k++) {
-        ebm_shape shape = ebm_plan_input_shape(plan, k);
-        size_t bytes = bytes_of(ebm_plan_input_dtype(plan, k), &shape);
-        in[k] = guard_alloc(bytes);
-        memcpy(in[k], p->in[k], bytes);
+        memcpy(in[k], p->in[k], guard_bytes(in[k]));
         guard_written(in[k]);
     }
+    CHECK_OK(ebm_plan_run(workspace, in, place, NULL));
+    for (int32_t k = 0; k < p->n_out; k++) guard_written(place[k]);
+}
+
+/* A second run with the same pointers is recorded, where the device does that, a third replayed.
+ * False if they do not give what the first one gave. */
+static bool runs_again(const random_program *p, ebm_workspace *workspace, void **in,
+                       void **place, void *const *out)
+{
+    bool same = true;
+    for (int turn = 0; turn < 2; turn++) {
+        run_once(p, workspace, in, place);
+        for (int32_t k = 0; k < p->n_out; k++)
+            same &= memcmp(out[k], place[k], guard_bytes(place[k])) == 0;
+    }
+    return same;
+}
+
+/* Runs a program on copies of its inputs; out[k] is a new block.  NULL, or what went wrong. */
+static const char *run_program(const random_program *p, const setting *s, void **out)
+{
+    const int32_t *alias = s->over ? p->alias : NULL;
+    ebm_workspace *workspace = NULL;
+    void *in[MAX_PORTS] = {NULL}, *place[MAX_PORTS];
+    ebm_plan *plan = compile(p, s);
+    for (int32_t k = 0; k < p->n_in; k++) in[k] = guard_alloc(in_bytes(plan, k));
     for (int32_t k = 0; k < p->n_out; k++) {
-        ebm_shape shape = ebm_plan_output_shape(plan, k);
         bool taken = alias && alias[k] >= 0;
-        place[k] = taken ? in[alias[k]]
-                         : guard_alloc(bytes_of(ebm_plan_output_dtype(plan, k), &shape));
+        place[k] = taken ? in[alias[k]] : guard_alloc(out_bytes(plan, k));
     }
     ebm_set_num_threads(s->threads);
     CHECK_OK(ebm_workspace_new(&workspace, plan));
     if (run_isa) CHECK_OK(ebm_cpu_set_isa(run_isa));
-    CHECK_OK(ebm_plan_run(workspace, in, place, NULL));
+    run_once(p, workspace, in, place);
     for (int32_t k = 0; k < p->n_out; k++) {
-        ebm_shape shape = ebm_plan_output_shape(plan, k);
-        size_t bytes = bytes_of(ebm_plan_output_dtype(plan, k), &shape);
-        out[k] = ebm__alloc(bytes, 1);
-        memcpy(out[k], place[k], bytes);
-        guard_written(place[k]);
-        if (!alias || alias[k] < 0) guard_free(place[k]);
+        out[k] = ebm__alloc(out_bytes(plan, k), 1);
+        memcpy(out[k], place[k], out_bytes(plan, k));
     }
+    bool recorded = ebm_plan_device(plan)->record;
+    bool same = !recorded || runs_again(p, workspace, in, place, out);
+    for (int32_t k = 0; k < p->n_out; k++)
+        if (!alias || alias[k] < 0) guard_free(place[k]);
     for (int32_t k = 0; k < p->n_in; k++) guard_free(in[k]); /* finds a changed input */
     ebm_workspace_free(workspace);
     ebm_plan_release(plan);
-    return guard_damage();
+    const char *damage = guard_damage();
+    return same ? damage : "recorded, it gives something else";
 }
 
 /* ---- what a program is held to ----------------------------------------------------------- */
@@ -99,10 +149,10 @@ static int32_t find_difference(const random_program *p, void *const *a, void *co
 static bool runs_agree(const random_program *p, uint64_t seed, char *why, size_t size)
 {
     const bool card = seed / 2 % 2;
-    const setting settings[] = {{false, false, seed % 8 == 0, 1, false},
-                                {false, true, false, 2, false},
-                                {true, true, seed % 2 == 1, 2, card},
-                                {true, false, seed % 2 == 0, 1, card}};
+    const setting settings[] = {{false, false, seed % 8 == 0, 1, false, false},
+                                {false, true, false, 2, false, false},
+                                {true, true, seed % 2 == 1, 2, card, false},
+                                {true, false, seed % 2 == 0, 1, card, false}};
     void *truth[MAX_PORTS], *got[MAX_PORTS];
     for (int i = 0; i < 4; i++) {
         const char *damage = run_program(p, &settings[i], i == 0 ? truth : got);
@@ -119,6 +169,80 @@ static bool runs_agree(const random_program *p, uint64_t seed, char *why, size_t
     }
     free_all(truth, p->n_out);
     return true;
+}
+
+/* ---- a device against the CPU ------------------------------------------------------------- */
+
+/* Ops whose last bits are the device's own: the order in which they add, or polynomials, of f32,
+ * that round otherwise without fma. */
+static bool is_free(const ebm_node *node)
+{
+    switch (node->op) {
+    case EBM_OP_sum:
+    case EBM_OP_cumsum:
+    case EBM_OP_scatter_add:
+    case EBM_OP_window_put: return true;
+    case EBM_OP_exp:
+    case EBM_OP_expm1:
+    case EBM_OP_log:
+    case EBM_OP_log1p:
+    case EBM_OP_sin:
+    case EBM_OP_cos:
+    case EBM_OP_tanh:
+    case EBM_OP_sigmoid:
+    case EBM_OP_softplus:
+    case EBM_OP_erf: return node->dtype == EBM_F32;
+    default: break;
+    }
+    ebm_op_family family = ebm_op_get(node->op)->family;
+    return family == EBM_FAMILY_MATMUL || family == EBM_FAMILY_CONV ||
+           family == EBM_FAMILY_LINALG;
+}
+
+/* By ref, whether cuda-host, which has the CPU's functions of math.h, gives the bits of the CPU; the
+ * number of those. */
+static int64_t find_exact(const ebm_graph *g, bool *exact)
+{
+    int64_t n = 0;
+    for (ebm_ref ref = 1; ref < ebm_graph_count(g); ref++) {
+        ebm_node node = ebm_graph_node(g, ref);
+        exact[ref] = !is_free(&node);
+        if (node.op == EBM_OP_repeat) {
+            const ebm_graph *body = ebm_repeat_body(g, ref).graph;
+            bool *inside = ebm__alloc((size_t)ebm_graph_count(body), sizeof *inside);
+            CHECK(inside != NULL);
+            exact[ref] = find_exact(body, inside) == ebm_graph_count(body) - 1;
+            ebm__free(inside);
+        }
+        for (int32_t i = 0; i < node.n_in; i++) exact[ref] &= exact[node.in[i]];
+        n += exact[ref];
+    }
+    return n;
+}
+
+static int64_t exact_outputs;
+
+/* Outputs that are the CPU's to the bit; -1, or the first that is not. */
+static int32_t find_difference_from_here(const random_program *p)
+{
+    void *there[MAX_PORTS], *here[MAX_PORTS];
+    bool *exact = ebm__alloc((size_t)ebm_graph_count(p->g), sizeof *exact);
+    CHECK(exact != NULL);
+    find_exact(p->g, exact);
+    run_program(p, &(setting){.threads = 1}, there);
+    run_program(p, &(setting){.threads = 1, .here = true}, here);
+    int32_t found = -1;
+    for (int32_t k = 0; k < p->n_out; k++) {
+        ebm_shape shape = ebm_ref_shape(p->g, p->out[k]);
+        ebm_dtype dtype = ebm_ref_dtype(p->g, p->out[k]);
+        if (!exact[p->out[k]]) continue;
+        exact_outputs++;
+        if (!same_numbers(dtype, there[k], here[k], ebm_shape_size(&shape))) found = k;
+    }
+    free_all(there, p->n_out);
+    free_all(here, p->n_out);
+    ebm__free(exact);
+    return found;
 }
 
 /* ---- finding a failure's cause ----------------------------------------------------------- */
@@ -174,6 +298,7 @@ static void tell_seed_of_signal(int number)
 static int64_t for_seeds(check *holds, int64_t n, random_options options)
 {
     const char *more = getenv("PLAN_FUZZ"), *from = getenv("PLAN_FUZZ_FROM");
+    if (!tested()->host_memory) n = ON_DEVICE;
     int64_t first = from ? atoll(from) : 0, count = more ? atoll(more) : n;
     char why[512] = "";
 #if defined(__SANITIZE_ADDRESS__)
@@ -202,7 +327,10 @@ static bool planned_is_node_by_node(const random_options *options, random_progra
 {
     programs_of_order[p->order]++;
     use_isa(options->seed);
-    return runs_agree(p, options->seed, why, size);
+    if (!runs_agree(p, options->seed, why, size)) return false;
+    int32_t k = tested()->host_memory ? -1 : find_difference_from_here(p);
+    if (k >= 0) snprintf(why, size, "output %d is not the CPU's", k);
+    return k < 0;
 }
 
 /* Ops that are views of their operand, or itself, and never a kernel. */
@@ -234,6 +362,7 @@ TEST(plan_random_graphs)
 {
     int64_t n = for_seeds(planned_is_node_by_node, GRAPHS, (random_options){.tame = false});
     if (n >= GRAPHS) check_coverage();
+    if (!tested()->host_memory) CHECK(exact_outputs > n);
 }
 
 /* Loops whose kernels had their home where that of a twin's item would have been. */
@@ -291,16 +420,40 @@ static ebm_ref inner(ebm_graph *g, const ebm_ref *a, const ebm_ref *b, int32_t n
     return total;
 }
 
-static void evaluate(const random_program *p, const ebm_ref *ref, int32_t n, double *value)
+static void evaluate_on(const random_program *p, const ebm_ref *ref, int32_t n, bool here,
+                        double *value)
 {
     void *got[MAX_PORTS];
-    run_graph(p->g, ref, n, NULL, true, p->in, got);
+    random_program asked = *p;
+    asked.n_out = n;
+    memcpy(asked.out, ref, (size_t)n * sizeof *ref);
+    const char *damage = run_program(&asked,
+                                     &(setting){.fuse = true, .threads = 1, .here = here}, got);
+    if (damage) test_fail(__FILE__, __LINE__, "%s", damage);
     for (int32_t k = 0; k < n; k++) value[k] = *(double *)got[k];
     free_all(got, n);
 }
 
+static void evaluate(const random_program *p, const ebm_ref *ref, int32_t n, double *value)
+{
+    evaluate_on(p, ref, n, false, value);
+}
+
+/* Sums of n signed and of n unsigned terms, as the CPU finds them: but for the order of sums. */
+static bool is_the_cpus(const random_program *p, const ebm_ref *ref, int32_t n,
+                        const double *value)
+{
+    double here[4], terms = 1e-12;
+    if (tested()->host_memory) return true;
+    evaluate_on(p, ref, n, true, here);
+    for (int32_t k = 0; k < n; k++) terms += fabs(value[k]);
+    for (int32_t k = 0; k < n; k++)
+        if (!(fabs(here[k] - value[k]) <= 1e-13 * terms)) return false;
+    return true;
+}
+
 static struct {
-    int64_t all, finite, active;
+    int64_t all, finite, active, apart; /* apart: not the CPU's, who stood before a kink */
 } seen;
 
 /* <u, J v> = <J' u, v>, the programs having derivatives inside. */
@@ -319,6 +472,7 @@ static bool is_adjoint(const random_options *options, random_program *p, char *w
     seen.all++;
     seen.finite += finite;
     seen.active += finite && value[2] > 0;
+    if (finite && !is_the_cpus(p, out, 4, value)) seen.apart++;
     if (!finite || fabs(value[0] - value[1]) <= 1e-9 * (value[2] + value[3]) + 1e-12)
         return true;
     snprintf(why, size, "<u, Jv> = %.17g, <J'u, v> = %.17g, of terms of %g and %g", value[0],
@@ -328,9 +482,10 @@ static bool is_adjoint(const random_options *options, random_program *p, char *w
 
 TEST(plan_random_adjoints)
 {
-    seen.all = seen.finite = seen.active = 0;
+    seen.all = seen.finite = seen.active = seen.apart = 0;
     for_seeds(is_adjoint, DERIVATIVES, (random_options){.tame = true});
     CHECK(seen.finite > 0.9 * (double)seen.all && seen.active > 0.3 * (double)seen.all);
+    CHECK(seen.apart <= 0.01 * (double)seen.all);
 }
 
 /* Moves the inputs by t v. */
@@ -367,20 +522,24 @@ static double difference(const probe *r, ebm_ref value, double h, double *scale)
 static bool is_derivative(const random_options *options, random_program *p, char *why, size_t size)
 {
     ebm_ref jv[MAX_PORTS];
-    double got, scale = 1;
+    double got[2], scale = 1;
     probe r = make_probe(p, options->seed);
     use_isa(options->seed);
     ebm_jvp(p->g, r.y, r.n_y, r.x, r.v, r.n_x, jv);
-    ebm_ref value = inner(p->g, r.u, r.y, r.n_y, false), out = inner(p->g, r.u, jv, r.n_y, false);
-    evaluate(p, &out, 1, &got);
+    ebm_ref value = inner(p->g, r.u, r.y, r.n_y, false);
+    ebm_ref out[] = {inner(p->g, r.u, jv, r.n_y, false), inner(p->g, r.u, jv, r.n_y, true)};
+    evaluate(p, out, 2, got);
+    bool apart = isfinite(got[0]) && !is_the_cpus(p, out, 2, got);
     double coarse = difference(&r, value, 2e-3, &scale),
            fine = difference(&r, value, 1e-3, &scale);
-    bool finite = isfinite(got) && fabs(coarse - fine) <= 1e-4 * fabs(fine) + 1e-9 * scale;
+    bool finite = isfinite(got[0]) && fabs(coarse - fine) <= 1e-4 * fabs(fine) + 1e-9 * scale;
+    bool close = !finite || fabs(got[0] - fine) <= fabs(coarse - fine) + 1e-9 * scale;
     seen.all++;
     seen.finite += finite;
-    seen.active += finite && got != 0;
-    if (!finite || fabs(got - fine) <= fabs(coarse - fine) + 1e-9 * scale) return true;
-    snprintf(why, size, "Jv = %.12g, by differences %.12g and %.12g", got, coarse, fine);
+    seen.active += finite && got[0] != 0;
+    if (close && !apart) return true;
+    snprintf(why, size, "Jv = %.12g, by differences %.12g and %.12g%s", got[0], coarse, fine,
+             apart ? ", and not the CPU's" : "");
     return false;
 }
 
@@ -441,6 +600,7 @@ __attribute__((no_sanitize("address")))
 static ebm_status slipping_kernel(const ebm_device *device, const ebm_kernel_args *args)
 {
     ebm_status status = device->run(device, args);
+    if (status == EBM_OK) status = device->sync(device);
     volatile char *out = args->out[0].data;
     out[slip] = (char)(out[slip] + 1);
     return status;

@@ -1,7 +1,8 @@
 // device.cu - the CUDA device: one card, one stream, a pool of memory.
 //
 // Whatever is asked of the device is put on its stream and runs in that order, so memory that is
-// given back may be given away again at once.  Only `sync`, `to_host` and the making of memory wait.
+// given back may be given away again at once.  Only `sync`, `to_host` and the making of memory wait
+// for all of it.
 // A thread holds the lock while it asks, and from `record` to `recorded`.
 #include "kernels.h"
 
@@ -162,10 +163,102 @@ void cuda_free(const ebm_device *, void *data)
 
 // ---- copies and waiting -------------------------------------------------------------------------
 
+// What goes between host and device goes by way of page-locked memory, in turns: CUDA would wait for
+// the stream before it touches any other.  A turn is used again when its last copy is over.
+enum { TURNS = 4, TURN_BYTES = 1 << 20 };
+struct ring {
+    char *turn[TURNS];
+    cudaEvent_t over[TURNS];
+    size_t used; // of the current turn
+    int current;
+};
+ring sender, fetcher;
+
+// What lies in the fetcher's turns, and where it belongs.
+struct arrival {
+    void *to;
+    const char *from;
+    size_t bytes;
+};
+std::vector<arrival> arrivals[TURNS];
+
+void deliver(int turn)
+{
+    for (const arrival &a : arrivals[turn]) memcpy(a.to, a.from, a.bytes);
+    arrivals[turn].clear();
+}
+
+// The current turn ends here, and the one that was over longest ago begins.
+ebm_status next_turn(ring *r)
+{
+    CUDA_TRY(cudaEventRecord(r->over[r->current], context.stream), "copy");
+    r->current = (r->current + 1) % TURNS;
+    r->used = 0;
+    CUDA_TRY(cudaEventSynchronize(r->over[r->current]), "copy");
+    if (r == &fetcher) deliver(r->current);
+    return EBM_OK;
+}
+
+// Room in the current turn for some of `bytes`, in *n: its place.
+ebm_status take_room(ring *r, size_t bytes, char **place, size_t *n)
+{
+    if (r->used == TURN_BYTES) EBM_TRY(next_turn(r));
+    size_t room = TURN_BYTES - r->used;
+    *n = bytes < room ? bytes : room;
+    *place = r->turn[r->current] + r->used;
+    r->used += (*n + 15) / 16 * 16;
+    return EBM_OK;
+}
+
+ebm_status to_device(const ebm_device *, void *to, const void *from, size_t bytes)
+{
+    guard hold(device_lock);
+    char *by = nullptr;
+    for (size_t done = 0, n; done < bytes; done += n) {
+        EBM_TRY(take_room(&sender, bytes - done, &by, &n));
+        memcpy(by, (const char *)from + done, n);
+        CUDA_TRY(cudaMemcpyAsync((char *)to + done, by, n, cudaMemcpyHostToDevice, context.stream),
+                 "copy");
+    }
+    return EBM_OK;
+}
+
+ebm_status cuda_fetch(const ebm_device *, void *to, const void *from, size_t bytes)
+{
+    guard hold(device_lock);
+    char *by = nullptr;
+    for (size_t done = 0, n; done < bytes; done += n) {
+        EBM_TRY(take_room(&fetcher, bytes - done, &by, &n));
+        CUDA_TRY(cudaMemcpyAsync(by, (const char *)from + done, n, cudaMemcpyDeviceToHost,
+                                 context.stream),
+                 "copy");
+        arrivals[fetcher.current].push_back({(char *)to + done, by, n});
+    }
+    return EBM_OK;
+}
+
+ebm_status cuda_arrive(const ebm_device *)
+{
+    guard hold(device_lock);
+    int asked = fetcher.current;
+    EBM_TRY(next_turn(&fetcher));
+    for (int k = fetcher.current; k != asked; k = (k + 1) % TURNS) {
+        CUDA_TRY(cudaEventSynchronize(fetcher.over[k]), "copy");
+        deliver(k);
+    }
+    return EBM_OK;
+}
+
 ebm_status cuda_sync(const ebm_device *)
 {
     guard hold(device_lock);
-    CUDA_TRY(cudaStreamSynchronize(context.stream), "run");
+    cudaError_t error = cudaStreamSynchronize(context.stream);
+    for (int k = 1; k <= TURNS; k++) {
+        int turn = (fetcher.current + k) % TURNS;         // the oldest first
+        if (error != cudaSuccess) arrivals[turn].clear(); // what is lost goes nowhere later on
+        deliver(turn);
+    }
+    CUDA_TRY(error, "run");
     ebm_cuda_fault fault = *context.fault;
     if (!fault.op) return EBM_OK;
     context.fault->op = 0;
@@ -175,42 +268,6 @@ ebm_status cuda_sync(const ebm_device *)
                         name, (int)fault.index);
     return ebm_fail(EBM_INDEX, "%s: index out of range: got %d, expected 0 .. %d", name,
                     (int)fault.index, (int)fault.size - 1);
-}
-
-// What the host sends goes by way of page-locked memory, in turns: CUDA would wait for the stream
-// before it reads from any other.  A turn is used again when its last copy is over.
-enum { TURNS = 4, TURN_BYTES = 1 << 20 };
-struct sending {
-    char *turn[TURNS];
-    cudaEvent_t over[TURNS];
-    size_t used; // of the current turn
-    int current;
-};
-sending sender;
-
-ebm_status next_turn()
-{
-    CUDA_TRY(cudaEventRecord(sender.over[sender.current], context.stream), "copy");
-    sender.current = (sender.current + 1) % TURNS;
-    sender.used = 0;
-    CUDA_TRY(cudaEventSynchronize(sender.over[sender.current]), "copy");
-    return EBM_OK;
-}
-
-ebm_status to_device(const ebm_device *, void *to, const void *from, size_t bytes)
-{
-    guard hold(device_lock);
-    for (size_t done = 0; done < bytes;) {
-        if (sender.used == TURN_BYTES) EBM_TRY(next_turn());
-        size_t room = TURN_BYTES - sender.used, n = bytes - done < room ? bytes - done : room;
-        char *by = sender.turn[sender.current] + sender.used;
-        memcpy(by, (const char *)from + done, n);
-        CUDA_TRY(cudaMemcpyAsync((char *)to + done, by, n, cudaMemcpyHostToDevice, context.stream),
-                 "copy");
-        sender.used += (n + 15) / 16 * 16;
-        done += n;
-    }
-    return EBM_OK;
 }
 
 ebm_status copy(const ebm_device *, void *to, const void *from, size_t bytes)
@@ -349,6 +406,17 @@ int32_t setting(const char *name, int32_t otherwise)
     return text && *text ? (int32_t)strtol(text, nullptr, 10) : otherwise;
 }
 
+ebm_status open_ring(ring *r)
+{
+    for (int k = 0; k < TURNS; k++) {
+        void *turn = nullptr;
+        CUDA_TRY(cudaEventCreateWithFlags(&r->over[k], cudaEventDisableTiming), "event");
+        CUDA_TRY(cudaHostAlloc(&turn, TURN_BYTES, 0), "memory");
+        r->turn[k] = (char *)turn;
+    }
+    return EBM_OK;
+}
+
 ebm_status open_card()
 {
     int n = 0;
@@ -374,12 +442,8 @@ ebm_status open_card()
 #endif
     CUDA_TRY(cudaStreamCreateWithFlags(&context.stream, cudaStreamNonBlocking), "stream");
     CUDA_TRY(cudaEventCreateWithFlags(&context.event, cudaEventDisableTiming), "event");
-    for (int k = 0; k < TURNS; k++) {
-        void *turn = nullptr;
-        CUDA_TRY(cudaEventCreateWithFlags(&sender.over[k], cudaEventDisableTiming), "event");
-        CUDA_TRY(cudaHostAlloc(&turn, TURN_BYTES, 0), "memory");
-        sender.turn[k] = (char *)turn;
-    }
+    EBM_TRY(open_ring(&sender));
+    EBM_TRY(open_ring(&fetcher));
     void *fault = nullptr;
     CUDA_TRY(cudaHostAlloc(&fault, sizeof(ebm_cuda_fault), 0), "memory");
     context.fault = (ebm_cuda_fault *)fault;
@@ -409,6 +473,8 @@ ebm_device_open(const ebm_device **out, const ebm_core *lent)
     device.to_device = to_device;
     device.to_host = to_host;
     device.copy = copy;
+    device.fetch = cuda_fetch;
+    device.arrive = cuda_arrive;
     device.record = cuda_record;
     device.recorded = cuda_recorded;
     device.replay = cuda_replay;

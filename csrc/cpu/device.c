@@ -273,6 +273,8 @@ const ebm_device *ebm_device_cpu(void)
         .to_device = cpu_copy,
         .to_host = cpu_copy,
         .copy = cpu_copy,
+        .fetch = cpu_copy,
+        .arrive = cpu_sync,
         .scratch = cpu_scratch,
         .packed = cpu_packed,
         .run = cpu_run,

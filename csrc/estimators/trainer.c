@@ -4,8 +4,17 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 
-enum { HISTORY_CHUNK = 256 }; /* rows of metrics kept on the device between two readings */
+/* Rows of metrics that are kept on the device, and steps between two glances at them: what a glance
+ * that failed did not keep is there at the next. */
+enum { HISTORY_CHUNK = 256, GLANCE_STEPS = HISTORY_CHUNK / 2 };
+
+/* What the device was asked for between two steps. */
+typedef struct glance {
+    int32_t step, bad; /* "step", "guard.step" */
+    void *history;     /* "metrics.history" */
+} glance;
 
 struct ebm_trainer {
     ebm_trainer_spec spec; /* its pointers are the trainer's own copies */
@@ -21,6 +30,10 @@ struct ebm_trainer {
     int64_t n_updated, updated_capacity;
     double *rows; /* (n_rows, n_metrics) of the steps up to `drained` */
     int64_t n_rows, capacity, drained;
+    glance glance[2];  /* by turns: while one is under way the other is read */
+    int64_t n_glances; /* that nobody has waited for */
+    bool running;
+    double polled; /* when the caller's poll was last asked, by any run */
 };
 
 static const ebm_option training_rows[] = {
@@ -41,9 +54,11 @@ static ebm_status write_array(ebm_trainer *trainer, const char *name, const void
     return ebm_state_write(trainer->state, ebm_state_find(trainer->state, name), host, bytes);
 }
 
+/* Nobody waits for the device while it runs. */
 int64_t ebm_trainer_steps(const ebm_trainer *trainer)
 {
     int32_t step = 0;
+    if (trainer->running) return trainer->drained;
     return read_word(trainer, "step", &step) == EBM_OK ? step : 0;
 }
 
@@ -168,6 +183,7 @@ void ebm_trainer_free(ebm_trainer *trainer)
     ebm__free(trainer->entropy_options);
     ebm__free(trainer->updated);
     ebm__free(trainer->rows);
+    for (int k = 0; k < 2; k++) ebm__free(trainer->glance[k].history);
     ebm__free(trainer);
 }
 
@@ -236,6 +252,17 @@ done:
     return status;
 }
 
+static ebm_status make_glances(ebm_trainer *trainer)
+{
+    const ebm_tensor *history = ebm_state_get(trainer->state, "metrics.history");
+    for (int k = 0; k < 2; k++) {
+        ebm__free(trainer->glance[k].history);
+        trainer->glance[k].history = ebm__alloc(ebm_tensor_bytes(history), 1);
+        if (!trainer->glance[k].history) return EBM_NOMEM;
+    }
+    return EBM_OK;
+}
+
 static ebm_status build(ebm_trainer *trainer, const ebm_rows *rows)
 {
     ebm_shape batch;
@@ -246,6 +273,7 @@ static ebm_status build(ebm_trainer *trainer, const ebm_rows *rows)
     EBM_TRY(ebm_program_new(&program, trainer->state));
     ebm_status status = ebm_program_add_feed(program, rows, "batch.x", "key", "step");
     if (status == EBM_OK) status = add_step(trainer, program);
+    if (status == EBM_OK) status = make_glances(trainer);
     if (status == EBM_OK)
         trainer->program = program;
     else
@@ -291,35 +319,27 @@ const double *ebm_trainer_rows(const ebm_trainer *trainer)
 }
 
 /* Appends the rows of the steps since the last time; there are at most HISTORY_CHUNK. */
-static ebm_status drain(ebm_trainer *trainer)
+static ebm_status append_rows(ebm_trainer *trainer, const glance *seen)
 {
-    int64_t steps = ebm_trainer_steps(trainer), width = trainer->n_metrics;
-    int64_t rows = trainer->n_rows + steps - trainer->drained;
-    if (rows == trainer->n_rows || width == 0) return EBM_OK;
+    int64_t width = trainer->n_metrics, rows = trainer->n_rows + seen->step - trainer->drained;
     EBM_TRY(ebm__grow(&trainer->rows, &trainer->capacity, rows * width, sizeof *trainer->rows));
-    int32_t index = ebm_state_find(trainer->state, "metrics.history");
-    size_t bytes = ebm_tensor_bytes(ebm_state_tensor(trainer->state, index));
-    void *host = ebm__alloc(bytes, 1);
-    if (!host) return EBM_NOMEM;
-    ebm_status status = ebm_state_read(trainer->state, index, host, bytes);
     bool wide = trainer->spec.dtype == EBM_F64;
-    for (; status == EBM_OK && trainer->drained < steps; trainer->drained++) {
+    for (; trainer->drained < seen->step; trainer->drained++) {
         double *to = trainer->rows + trainer->n_rows++ * width;
         int64_t from = trainer->drained % HISTORY_CHUNK * width;
         for (int64_t k = 0; k < width; k++)
-            to[k] = wide ? ((double *)host)[from + k] : (double)((float *)host)[from + k];
+            to[k] = wide ? ((double *)seen->history)[from + k]
+                         : (double)((float *)seen->history)[from + k];
     }
-    ebm__free(host);
-    return status;
+    return EBM_OK;
 }
 
 /* ---- the guard --------------------------------------------------------------------------- */
 
 /* NUMERIC if a step was bad. */
-static ebm_status check_guard(const ebm_trainer *trainer)
+static ebm_status check_guard(const ebm_trainer *trainer, int32_t step)
 {
-    int32_t step = 0, term = 0, param = 0;
-    EBM_TRY(read_word(trainer, "guard.step", &step));
+    int32_t term = 0, param = 0;
     if (step == 0) return EBM_OK;
     EBM_TRY(read_word(trainer, "guard.term", &term));
     EBM_TRY(read_word(trainer, "guard.param", &param));
@@ -335,6 +355,32 @@ static ebm_status check_guard(const ebm_trainer *trainer)
         "those of step %d (try a lower learning_rate, a smaller step_size, or more l2)",
         name, (int)step, what, named ? link : "", named ? trainer->updated[param - 1] : "",
         (int)step - 1);
+}
+
+/* ---- glances ----------------------------------------------------------------------------- */
+
+static ebm_status fetch(const ebm_trainer *trainer, const char *name, void *host)
+{
+    const ebm_tensor *tensor = ebm_state_get(trainer->state, name);
+    const ebm_device *device = trainer->spec.device;
+    return device->fetch(device, host, tensor->data, ebm_tensor_bytes(tensor));
+}
+
+/* Asks for a glance, and takes in the one that was asked for before it: a device has more to do
+ * meanwhile.  `wait`, and on the CPU: takes in the new one. */
+static ebm_status look(ebm_trainer *trainer, bool wait)
+{
+    const ebm_device *device = trainer->spec.device;
+    glance *new = &trainer->glance[trainer->n_glances % 2];
+    EBM_TRY(fetch(trainer, "step", &new->step));
+    EBM_TRY(fetch(trainer, "guard.step", &new->bad));
+    EBM_TRY(fetch(trainer, "metrics.history", new->history));
+    wait |= device->host_memory;
+    EBM_TRY(wait ? device->sync(device) : device->arrive(device));
+    if (!wait && trainer->n_glances++ == 0) return EBM_OK;
+    const glance *seen = wait ? new : &trainer->glance[trainer->n_glances % 2];
+    EBM_TRY(append_rows(trainer, seen));
+    return check_guard(trainer, seen->bad);
 }
 
 /* Rows of metrics up to the step that the state is at. */
@@ -364,13 +410,35 @@ typedef struct watch {
     ebm_status status; /* why it stopped, if not by the poll */
 } watch;
 
+/* Between two looks at the caller's poll. */
+static const double POLL_SECONDS = 0.05;
+
 static bool stop(void *context)
 {
     watch *w = context;
-    w->status = drain(w->trainer);
-    if (w->status == EBM_OK) w->status = check_guard(w->trainer);
+    double t = ebm_clock();
+    w->status = look(w->trainer, false);
     if (w->status != EBM_OK) return true;
-    return w->poll && w->poll->stop(w->poll->context);
+    if (!w->poll || t - w->trainer->polled < POLL_SECONDS) return false;
+    w->trainer->polled = t;
+    return w->poll->stop(w->poll->context);
+}
+
+static ebm_status look_at_end(ebm_trainer *trainer)
+{
+    trainer->n_glances = 0;
+    return look(trainer, true);
+}
+
+static ebm_status run(ebm_trainer *trainer, int64_t n, watch *w)
+{
+    const ebm_poll own = {.stop = stop, .context = w, .passes = GLANCE_STEPS};
+    int64_t done;
+    EBM_TRY(look_at_end(trainer)); /* what a run that ran out of memory could not keep */
+    ebm_status status = n > 0 ? ebm_program_run(trainer->program, n, &own, &done) : EBM_OK;
+    EBM_TRY(look_at_end(trainer));
+    EBM_TRY(w->status);
+    return status;
 }
 
 ebm_status ebm_trainer_run(ebm_trainer *trainer, int64_t n, const ebm_poll *poll)
@@ -379,17 +447,8 @@ ebm_status ebm_trainer_run(ebm_trainer *trainer, int64_t n, const ebm_poll *poll
         return ebm_fail(EBM_STATE, "%s: run before there is data",
                         trainer->spec.estimator->options.owner);
     watch w = {.trainer = trainer, .poll = poll};
-    ebm_poll own = {.stop = stop, .context = &w};
-    EBM_TRY(drain(trainer)); /* what a run that ran out of memory could not keep */
-    EBM_TRY(check_guard(trainer));
-    for (int64_t left = n, done; left > 0; left -= done) {
-        int64_t room = HISTORY_CHUNK - (ebm_trainer_steps(trainer) - trainer->drained);
-        ebm_status status = ebm_program_run(trainer->program, left < room ? left : room, &own,
-                                            &done);
-        EBM_TRY(drain(trainer));
-        EBM_TRY(check_guard(trainer));
-        EBM_TRY(w.status);
-        EBM_TRY(status);
-    }
-    return EBM_OK;
+    trainer->running = true;
+    ebm_status status = run(trainer, n, &w);
+    trainer->running = false;
+    return status;
 }

@@ -44,10 +44,12 @@ const ebm_device *ebm_plan_device(const ebm_plan *plan);
 int64_t ebm_plan_n_kernels(const ebm_plan *plan);
 size_t ebm_plan_arena_bytes(const ebm_plan *plan);
 
-/* Called at most every 50 ms between the kernels of a run, and between program steps: true to stop. */
+/* Called at most every 50 ms between the kernels of a run, and between program steps: true to stop.
+ * A program calls it after so many `passes` too, if that is not 0. */
 typedef struct ebm_poll {
     bool (*stop)(void *context);
     void *context;
+    int64_t passes;
 } ebm_poll;
 
 ebm_status ebm_workspace_new(ebm_workspace **out, ebm_plan *plan); /* retains the plan */

@@ -14,8 +14,7 @@ typedef struct ebm_feed {
     ebm_rows rows;
     ebm_tensor *batch, *key, *step; /* retained */
     ebm_workspace *draw_words;      /* the random words of an epoch: key, epoch -> words (n,) */
-    ebm_tensor *words, *epoch_word;
-    uint32_t *host_words;
+    uint32_t *words;
     int32_t *order; /* the permutation of `epoch` under `order_key` */
     uint32_t order_key[2];
     int64_t epoch; /* -1: none yet */

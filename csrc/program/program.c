@@ -167,15 +167,17 @@ static ebm_status run_once(ebm_program *program)
 
 ebm_status ebm_program_run(ebm_program *program, int64_t n, const ebm_poll *poll, int64_t *done)
 {
-    *done = 0;
+    int64_t looked = *done = 0;
     for (int64_t i = 0; i < program->n; i++)
         if (program->step[i].feed) ebm__feed_begin(program->step[i].feed);
     while (*done < n) {
         EBM_TRY(run_once(program));
         ++*done;
         double t = ebm_clock();
-        if (!poll || t - program->polled < POLL_SECONDS) continue;
+        bool enough = poll && poll->passes > 0 && *done - looked >= poll->passes;
+        if (!poll || (!enough && t - program->polled < POLL_SECONDS)) continue;
         program->polled = t;
+        looked = *done;
         if (poll->stop(poll->context)) return ebm_fail(EBM_CANCELLED, "program: stopped");
     }
     return EBM_OK;

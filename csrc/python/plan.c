@@ -304,7 +304,7 @@ static ebm_status fetch_results(const ebm_py_plan *self, call_space *space, PyOb
     for (int32_t k = self->n_args; space->there && k < space->n_there; k++) {
         const ebm_tensor *from = space->there[k];
         void *to = PyArray_DATA((PyArrayObject *)PyTuple_GET_ITEM(results, k - self->n_args));
-        EBM_TRY(device->to_host(device, to, from->data, ebm_tensor_bytes(from)));
+        EBM_TRY(device->fetch(device, to, from->data, ebm_tensor_bytes(from)));
     }
     return device->sync(device);
 }

@@ -304,15 +304,15 @@ static ebm_status rows_to_device(const ebm_chain *chain, const ebm_tensor *to, c
     return to_device(chain, to, (const char *)host + (size_t)row * size, (size_t)rows * size);
 }
 
-/* The first `rows` rows of an array, to row `row` of one in host memory; NULL: nowhere. */
-static ebm_status to_host(const ebm_chain *chain, void *host, const ebm_tensor *from,
-                          int64_t row, int64_t rows)
+/* The first `rows` rows of an array, to row `row` of one in host memory, by the end of the run; NULL:
+ * nowhere. */
+static ebm_status fetch(const ebm_chain *chain, void *host, const ebm_tensor *from, int64_t row,
+                        int64_t rows)
 {
     if (!host || rows == 0) return EBM_OK;
     size_t size = ebm_tensor_bytes(from) / (size_t)from->shape.dim[0];
-    return chain->options.device->to_host(chain->options.device,
-                                          (char *)host + (size_t)row * size, from->data,
-                                          (size_t)rows * size);
+    return chain->options.device->fetch(chain->options.device, (char *)host + (size_t)row * size,
+                                        from->data, (size_t)rows * size);
 }
 
 static ebm_status poll_now(ebm_chain *chain, const ebm_poll *poll)
@@ -342,8 +342,9 @@ static ebm_status run_part(ebm_chain *chain, part which, int32_t step, const ebm
 
 static ebm_status check_finite(const ebm_chain *chain, int64_t row, int64_t rows)
 {
+    const ebm_device *device = chain->options.device;
     if (!chain->finite) return EBM_OK;
-    EBM_TRY(to_host(chain, chain->found, chain->finite, 0, rows));
+    EBM_TRY(device->to_host(device, chain->found, chain->finite->data, (size_t)rows));
     for (int64_t k = 0; k < rows; k++)
         if (!chain->found[k])
             return ebm_fail(
@@ -378,14 +379,14 @@ static ebm_status run_block(ebm_chain *chain, const ebm_chain_run_args *args, in
     EBM_TRY(begin(chain, args, row, rows, poll));
     for (int64_t leg = 0; leg < args->legs; leg++, step += (int32_t)o->leg) {
         EBM_TRY(run_part(chain, LEG, step, poll));
-        EBM_TRY(to_host(chain, args->trace, chain->carry[0], leg * all + row, rows));
+        EBM_TRY(fetch(chain, args->trace, chain->carry[0], leg * all + row, rows));
         for (int32_t k = 0; o->info && k < chain->kind->n_info; k++)
-            EBM_TRY(to_host(chain, args->info[k], chain->info[k], leg * all + row, rows));
+            EBM_TRY(fetch(chain, args->info[k], chain->info[k], leg * all + row, rows));
     }
     EBM_TRY(run_part(chain, REST, step, poll));
     for (int32_t k = 1; k < chain->kind->n_carry; k++)
-        EBM_TRY(to_host(chain, args->carry_out[k], chain->carry[k], row, rows));
-    return to_host(chain, args->x_out, chain->carry[0], row, rows);
+        EBM_TRY(fetch(chain, args->carry_out[k], chain->carry[k], row, rows));
+    return fetch(chain, args->x_out, chain->carry[0], row, rows);
 }
 
 ebm_status ebm_chain_run(ebm_chain *chain, const ebm_chain_run_args *args, const ebm_poll *poll)
@@ -397,7 +398,9 @@ ebm_status ebm_chain_run(ebm_chain *chain, const ebm_chain_run_args *args, const
         return ebm_fail(EBM_VALUE, "%s: n_steps: got steps up to %.0f, expected 2^31 - 1 at most",
                         chain->kind->options.owner, steps);
     chain->polled = ebm_clock();
-    for (int64_t row = 0; row < rows; row += block)
-        EBM_TRY(run_block(chain, args, row, rows - row < block ? rows - row : block, poll));
-    return EBM_OK;
+    ebm_status status = EBM_OK;
+    for (int64_t row = 0; row < rows && status == EBM_OK; row += block)
+        status = run_block(chain, args, row, rows - row < block ? rows - row : block, poll);
+    ebm_status arrived = o->device->sync(o->device); /* after an error too: arrays are the caller's */
+    return status == EBM_OK ? arrived : status;
 }

@@ -20,6 +20,11 @@ struct ebm_device {
     ebm_status (*to_device)(const ebm_device *device, void *to, const void *from, size_t bytes);
     ebm_status (*to_host)(const ebm_device *device, void *to, const void *from, size_t bytes);
     ebm_status (*copy)(const ebm_device *device, void *to, const void *from, size_t bytes);
+    /* As to_host, without waiting: `to` is filled by the next `sync` or `to_host`, or by the second
+     * `arrive` from now; until then it stays, and is nobody else's.  `arrive` waits for what was
+     * fetched before the last `arrive`, and for nothing that was asked later. */
+    ebm_status (*fetch)(const ebm_device *device, void *to, const void *from, size_t bytes);
+    ebm_status (*arrive)(const ebm_device *device);
 
     /* Scratch bytes that `run` will need for these arguments (data pointers are not looked at). */
     size_t (*scratch)(const ebm_device *device, const ebm_kernel_args *args);

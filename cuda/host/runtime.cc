@@ -39,7 +39,7 @@ std::map<char *, size_t> buffers; // device memory by address
 std::map<char *, size_t> locked;  // page-locked memory of the host
 std::vector<stream *> streams;
 size_t in_use;
-long waits;           // times that the host has waited for work: ebm_shim_waits
+long waits[2];        // ebm_shim_waits
 void (*opened)(void); // ebm_shim_opened
 
 // The size that the shim says the card has; EBMLIB_SHIM_BYTES sets another.
@@ -85,7 +85,7 @@ size_t submitted(const stream *s)
 void work_off(stream *s, size_t end)
 {
     if (end <= s->done) return;
-    waits++;
+    waits[end < submitted(s)]++;
     auto first = s->waiting.work.begin(), last = first + (long)(end - s->done);
     std::vector<std::function<void()>> now(first, last);
     s->waiting.work.erase(first, last);
@@ -351,11 +351,12 @@ const char *cudaGetErrorString(cudaError_t error)
 
 // ---- for tests ------------------------------------------------------------------------------------
 
-// How often the host has waited for work that was not done yet.
-extern "C" __attribute__((visibility("default"))) long ebm_shim_waits()
+// How often the host has waited until a stream had nothing left to do; or, `busy`, while there was
+// more for it to do.
+extern "C" __attribute__((visibility("default"))) long ebm_shim_waits(int busy)
 {
     guard hold(lock);
-    return shim::waits;
+    return shim::waits[busy != 0];
 }
 
 // `call` is called when device memory has been opened for work, and may close some of it again.

@@ -196,7 +196,7 @@ TEST(program_stops_between_steps)
     ebm_program *program = NULL;
     int asked = 0;
     int64_t done = 0;
-    ebm_poll poll = {stop_at_once, &asked};
+    ebm_poll poll = {.stop = stop_at_once, .context = &asked};
     CHECK_OK(ebm_state_add(state, "step", EBM_I32, &scalar));
     CHECK_OK(ebm_state_add(state, "sum", EBM_I32, &scalar));
     CHECK_OK(ebm_program_new(&program, state));

@@ -467,7 +467,7 @@ ebm_device_open(const ebm_device **out, const ebm_core *lent)
     device.name = device_name;
     device.host_memory = false;
     device.draws_in_regions = true;
-    device.joins_regions = true;
+    device.joins_kernels = true;
     device.alloc = cuda_alloc;
     device.free = cuda_free;
     device.to_device = to_device;

@@ -171,32 +171,40 @@ __global__ void join_few_kernel(To *out, const From *x, const step s)
     }
 }
 
-// Rows of neighbours, inner == 1: `width` threads each, at most a warp, or the block.
+// Rows of neighbours, inner == 1: `width` threads each, at most a warp, or the block, which does
+// as many as it can from result k on.
+template <class J, class From, class To>
+__device__ inline void join_rows(To *out, const From *x, const step &s, int64_t k,
+                                 typename J::value *of_warp)
+{
+    const int32_t lane = (int32_t)threadIdx.x % s.width, mine = (int32_t)threadIdx.x / s.width;
+    const int64_t count = s.outer * s.parts;
+    typename J::value total = J::nothing();
+    if (k + mine < count) {
+        int64_t row = (k + mine) / s.parts, first = (k + mine) % s.parts * s.part;
+        total = join_every<J>(x + row * s.n, 1, first + lane, smaller(first + s.part, s.n),
+                              s.width);
+    }
+    for (int32_t bits = (s.width < WARP ? s.width : WARP) / 2; bits; bits /= 2)
+        total = J::join(total, of_other_lane(total, bits));
+    if (s.width > WARP) {
+        if (lane % WARP == 0) of_warp[lane / WARP] = total;
+        __syncthreads();
+        if (lane == 0)
+            for (int32_t w = 1; w < THREADS / WARP; w++) total = J::join(total, of_warp[w]);
+        __syncthreads();
+    }
+    if (lane == 0 && k + mine < count) give(out + k + mine, total);
+}
+
 template <class J, class From, class To>
 __global__ void join_rows_kernel(To *out, const From *x, const step s)
 {
     EBM_SHARED(typename J::value, of_warp, [THREADS / WARP]);
-    const int32_t lane = (int32_t)threadIdx.x % s.width, mine = (int32_t)threadIdx.x / s.width;
     const int32_t rows = THREADS / s.width;
     const int64_t count = s.outer * s.parts;
-    for (int64_t k = (int64_t)blockIdx.x * rows; k < count; k += (int64_t)gridDim.x * rows) {
-        typename J::value total = J::nothing();
-        if (k + mine < count) {
-            int64_t row = (k + mine) / s.parts, first = (k + mine) % s.parts * s.part;
-            total = join_every<J>(x + row * s.n, 1, first + lane, smaller(first + s.part, s.n),
-                                  s.width);
-        }
-        for (int32_t bits = (s.width < WARP ? s.width : WARP) / 2; bits; bits /= 2)
-            total = J::join(total, of_other_lane(total, bits));
-        if (s.width > WARP) {
-            if (lane % WARP == 0) of_warp[lane / WARP] = total;
-            __syncthreads();
-            if (lane == 0)
-                for (int32_t w = 1; w < THREADS / WARP; w++) total = J::join(total, of_warp[w]);
-            __syncthreads();
-        }
-        if (lane == 0 && k + mine < count) give(out + k + mine, total);
-    }
+    for (int64_t k = (int64_t)blockIdx.x * rows; k < count; k += (int64_t)gridDim.x * rows)
+        join_rows<J>(out, x, s, k, of_warp);
 }
 
 // A block has `width` columns and THREADS / width rows at a time.
@@ -362,10 +370,101 @@ ebm_status run_steps(const ebm_kernel_args *args, const plan_of_steps *p)
     return ebm__cuda_launched("reduce");
 }
 
+// ---- several arrays, each to a number -----------------------------------------------------------
+
+// A step of one of them, as join_rows has it: few elements are rows of one thread.
+struct whole {
+    const void *x;
+    void *out;
+    int64_t n;
+    int32_t parts, width, first_block;
+};
+struct wholes {
+    whole list[EBM_REGIONS_MAX_PARTS];
+    int32_t n;
+};
+
+template <class J, class T> __global__ void join_wholes_kernel(const __grid_constant__ wholes p)
+{
+    EBM_SHARED(T, of_warp, [THREADS / WARP]);
+    int32_t k = 0;
+    while (k + 1 < p.n && (int32_t)blockIdx.x >= p.list[k + 1].first_block) k++;
+    const whole &w = p.list[k];
+    const step s = {1, w.n, 1, w.parts > 1 ? (int64_t)ROW_PART : w.n, w.parts, w.width};
+    join_rows<J>((T *)w.out, (const T *)w.x, s,
+                 (int64_t)((int32_t)blockIdx.x - w.first_block) * (THREADS / w.width), of_warp);
+}
+
+// One step of all that are left; those that need another stay, with what this one leaves in scratch.
+template <class J, class T> ebm_status step_wholes(wholes *left, void **last, char **scratch)
+{
+    wholes now = *left;
+    int64_t blocks = 0;
+    left->n = 0;
+    for (int32_t k = 0; k < now.n; k++) {
+        whole *w = &now.list[k];
+        step s = cut_step(1, w->n, 1);
+        w->parts = (int32_t)s.parts;
+        w->width = s.width;
+        w->first_block = (int32_t)blocks;
+        w->out = s.parts == 1 ? last[k] : *scratch;
+        blocks += ceil_div(s.parts, THREADS / s.width);
+        if (s.parts == 1) continue;
+        *scratch += kept_bytes(&s, sizeof(T));
+        last[left->n] = last[k];
+        left->list[left->n] = *w;
+        left->list[left->n].x = w->out;
+        left->list[left->n++].n = s.parts;
+    }
+    EBM_CHECK(blocks <= INT32_MAX);
+    EBM_LAUNCH((join_wholes_kernel<J, T>), dim3((unsigned)blocks), dim3(THREADS), 0, now);
+    return ebm__cuda_launched("reduce");
+}
+
+template <class J, class T> ebm_status run_wholes(const ebm_kernel_args *args)
+{
+    wholes left;
+    void *last[EBM_REGIONS_MAX_PARTS];
+    char *scratch = (char *)args->scratch;
+    memset(&left, 0, sizeof left);
+    EBM_CHECK(args->n_in == args->n_out && args->n_in <= EBM_REGIONS_MAX_PARTS);
+    for (left.n = 0; left.n < args->n_in; left.n++) {
+        const ebm_view *x = &args->in[left.n];
+        left.list[left.n].x = x->data;
+        left.list[left.n].n = ebm__cuda_size(x);
+        last[left.n] = args->out[left.n].data;
+        EBM_CHECK(left.list[left.n].n > 0 && ebm__cuda_size(&args->out[left.n]) == 1);
+    }
+    while (left.n > 0) EBM_TRY((step_wholes<J, T>(&left, last, &scratch)));
+    return EBM_OK;
+}
+
+size_t wholes_scratch(const ebm_kernel_args *args)
+{
+    size_t bytes = 0;
+    for (int32_t k = 0; k < args->n_in; k++) {
+        plan_of_steps p;
+        p.n = 0;
+        add_steps(&p, 1, ebm__cuda_size(&args->in[k]), 1);
+        bytes += steps_scratch(&p, (size_t)ebm__cuda_item(args->in[k].dtype));
+    }
+    return bytes;
+}
+
+// ---- the ops ------------------------------------------------------------------------------------
+
 ebm_status no_kernel(const char *name, const ebm_view *x)
 {
     return ebm_fail(EBM_UNSUPPORTED, "%s: no kernel for %s", name,
                     ebm_dtype_name((ebm_dtype)x->dtype));
+}
+
+// One array in steps, or several.
+template <class J, class T> ebm_status run_joining(const ebm_kernel_args *args)
+{
+    if (args->n_in > 1) return run_wholes<J, T>(args);
+    plan_of_steps p = find_steps(&args->in[0], args->attr[0]);
+    return run_steps<J, T, T>(args, &p);
 }
 
 ebm_status run_sum(const ebm_kernel_args *args)
@@ -376,11 +475,10 @@ ebm_status run_sum(const ebm_kernel_args *args)
         cudaMemsetAsync(out->data, 0, bytes, ebm_cuda->stream);
         return ebm__cuda_launched("sum");
     }
-    plan_of_steps p = find_steps(x, args->attr[0]);
     switch (x->dtype) {
-    case EBM_F32: return run_steps<joins_sum<float>, float, float>(args, &p);
-    case EBM_F64: return run_steps<joins_sum<double>, double, double>(args, &p);
-    case EBM_I32: return run_steps<joins_sum<uint32_t>, uint32_t, uint32_t>(args, &p);
+    case EBM_F32: return run_joining<joins_sum<float>, float>(args);
+    case EBM_F64: return run_joining<joins_sum<double>, double>(args);
+    case EBM_I32: return run_joining<joins_sum<uint32_t>, uint32_t>(args);
     default: return no_kernel("sum", x);
     }
 }
@@ -389,12 +487,11 @@ ebm_status run_max(const ebm_kernel_args *args)
 {
     const ebm_view *x = &args->in[0];
     EBM_CHECK(ebm__cuda_size(x) > 0);
-    plan_of_steps p = find_steps(x, args->attr[0]);
     switch (x->dtype) {
-    case EBM_F32: return run_steps<joins_max<float>, float, float>(args, &p);
-    case EBM_F64: return run_steps<joins_max<double>, double, double>(args, &p);
-    case EBM_I32: return run_steps<joins_max<int32_t>, int32_t, int32_t>(args, &p);
-    default: return run_steps<joins_max<uint8_t>, uint8_t, uint8_t>(args, &p);
+    case EBM_F32: return run_joining<joins_max<float>, float>(args);
+    case EBM_F64: return run_joining<joins_max<double>, double>(args);
+    case EBM_I32: return run_joining<joins_max<int32_t>, int32_t>(args);
+    default: return run_joining<joins_max<uint8_t>, uint8_t>(args);
     }
 }
 
@@ -580,7 +677,10 @@ size_t ebm__cuda_reduce_scratch(const ebm_kernel_args *args)
     scan s;
     switch (args->op) {
     case EBM_OP_sum:
-    case EBM_OP_max: p = find_steps(x, args->attr[0]); return steps_scratch(&p, item);
+    case EBM_OP_max:
+        if (args->n_in > 1) return wholes_scratch(args);
+        p = find_steps(x, args->attr[0]);
+        return steps_scratch(&p, item);
     case EBM_OP_argmax: // a place beside each value
         p = find_axis_steps(x, args->attr[0]);
         return steps_scratch(&p, item > 4 ? 16 : 8);

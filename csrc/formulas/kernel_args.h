@@ -66,6 +66,9 @@ typedef struct ebm_region {
  * any order: what one writes no other touches. */
 enum { EBM_REGIONS_MAX_PARTS = 64, EBM_REGIONS_MAX_VIEWS = 1024, EBM_REGIONS_MAX_IN = 32 };
 
+/* On the same devices EBM_OP_sum and EBM_OP_max may have several inputs, up to EBM_REGIONS_MAX_PARTS
+ * of one type and none empty, and as many outputs, one number each: all axes go, whatever attr says. */
+
 /* Everything a kernel gets.  Unless the op says otherwise, views are contiguous, inputs and outputs
  * do not overlap, and `scratch` is 64-byte aligned with the size the device asked for. */
 typedef struct ebm_kernel_args {

@@ -249,8 +249,33 @@ static ebm_status emit_pack(ebm__block *b, const ebm__vertex *v)
     return add_node_kernel(b, &pack, &in, &out);
 }
 
+/* Reductions of one kind are one kernel. */
+static ebm_status emit_reductions(ebm__block *b, const ebm__vertex *v)
+{
+    ebm__operand *in = ebm__pool_alloc(&b->c->temp, EBM_REGIONS_MAX_PARTS, sizeof *in);
+    ebm__operand *out = ebm__pool_alloc(&b->c->temp, EBM_REGIONS_MAX_PARTS, sizeof *out);
+    if (!in || !out) return EBM_NOMEM;
+    ebm_node node = ebm_graph_node(b->graph, v->ref);
+    int64_t *attr = ebm__pool_alloc(b->c->keep, 1, sizeof *attr);
+    if (!attr) return EBM_NOMEM;
+    *attr = node.attr[0];
+    ebm_kernel_args args = {.op = node.op, .attr = attr, .n_attr = 1};
+    for (; v; v = v->next_part >= 0 ? &b->vertex[v->next_part] : NULL) {
+        ebm__store *store = &b->store[v->store];
+        const ebm__read *read = &b->read[v->first_read];
+        ebm__value value = ebm__read_value(b, read);
+        ebm_shape shape = ebm_ref_shape(b->graph, v->ref);
+        EBM_TRY(place_store(b, store));
+        in[args.n_in++] = ebm__operand_of(b, read->ref, &value);
+        out[args.n_out++] = (ebm__operand){.view = ebm_view_of(NULL, store->dtype, &shape),
+                                           .place = store->place};
+    }
+    return add_kernel(b, &args, in, out);
+}
+
 static ebm_status emit_kernel(ebm__block *b, const ebm__vertex *v)
 {
+    if (v->next_part >= 0) return emit_reductions(b, v);
     ebm__store *store = &b->store[v->store];
     ebm_node node = ebm_graph_node(b->graph, v->ref);
     ebm__operand *in = ebm__pool_alloc(&b->c->temp, v->n_read, sizeof *in);

@@ -1,9 +1,10 @@
 /* join.c - clusters with one program become one kernel.
  *
  * Starting a kernel on a card costs what it does on a million elements, and a training step has the
- * same small kernel for each parameter: the optimiser, the average, the gate.  Clusters whose
- * regions are equal but for their arrays, and that do not wait for each other, become the *parts* of
- * one cluster: the one that keeps its place in line, with the others in a list behind it. */
+ * same small kernel for each parameter: the optimiser, the average, the gate, norms.  Clusters whose
+ * regions are equal but for their arrays, or that reduce whole arrays in the same way, and that do
+ * not wait for each other, become the *parts* of one cluster: the one that keeps its place in line,
+ * with the others in a list behind it. */
 #include <string.h>
 
 #include "plan/plan_internal.h"
@@ -16,6 +17,8 @@ enum {
 /* Clusters that are one now, and what they have in common. */
 typedef struct group {
     int32_t cluster, n_part, home;
+    ebm_op op; /* of a reduction, and the type of what it reads; else EBM_OP_REGION */
+    ebm_dtype dtype;
     ebm_region region;
     ebm_instr *instr;
 } group;
@@ -35,8 +38,19 @@ static bool is_one_number(const ebm_shape *shape, const ebm__value *value)
     return true;
 }
 
+/* A cluster is the reduction of a whole array to a number. */
+static bool is_whole_reduction(const ebm__block *b, const ebm__vertex *v)
+{
+    if (v->kind != EBM__KERNEL || v->n_read != 1) return false;
+    ebm_node node = ebm_graph_node(b->graph, v->ref);
+    ebm_shape shape = ebm_ref_shape(b->graph, node.in[0]);
+    int64_t size = ebm_shape_size(&shape);
+    return (node.op == EBM_OP_sum || node.op == EBM_OP_max) && b->store[v->store].size == 1 &&
+           size > 0 && size <= LARGE && b->read[v->first_read].store != EBM__CONSTANT;
+}
+
 /* The region in b->draft can be a part. */
-static bool can_be_part(const ebm__block *b, int32_t cluster)
+static bool region_can_be_part(const ebm__block *b, int32_t cluster)
 {
     const ebm__region_draft *d = b->draft;
     ebm_shape shape = ebm_ref_shape(b->graph, b->vertex[cluster].ref);
@@ -51,6 +65,13 @@ static bool can_be_part(const ebm__block *b, int32_t cluster)
             return false;
     }
     return true;
+}
+
+static bool can_be_part(ebm__block *b, int32_t cluster)
+{
+    const ebm__vertex *v = &b->vertex[cluster];
+    if (v->kind != EBM__ELEMENT) return is_whole_reduction(b, v);
+    return ebm__region_assemble(b, b->draft, cluster, cluster) && region_can_be_part(b, cluster);
 }
 
 static bool same_instr(const ebm_instr *x, const ebm_instr *y)
@@ -95,6 +116,21 @@ static bool has_room(const group *g)
            (g->n_part + 1) * (g->region.n_in + g->region.n_out) <= EBM_REGIONS_MAX_VIEWS;
 }
 
+/* The group that the cluster would be, a region in b->draft. */
+static group group_of(const ebm__block *b, int32_t cluster)
+{
+    const ebm__vertex *v = &b->vertex[cluster];
+    group g = {.cluster = cluster, .n_part = 1, .home = v->home, .op = EBM_OP_REGION};
+    if (v->kind == EBM__ELEMENT) {
+        g.region = b->draft->region;
+    } else {
+        ebm_node node = ebm_graph_node(b->graph, v->ref);
+        g.op = node.op;
+        g.dtype = ebm_ref_dtype(b->graph, node.in[0]);
+    }
+    return g;
+}
+
 /* Behind the first part: the order of parts changes nothing. */
 static void add_part(ebm__block *b, group *g, int32_t cluster)
 {
@@ -106,28 +142,27 @@ static void add_part(ebm__block *b, group *g, int32_t cluster)
     g->n_part++;
 }
 
-static ebm_status add_group(ebm__block *b, groups *all, int32_t cluster)
+static ebm_status add_group(ebm__block *b, groups *all, const group *new)
 {
-    const ebm__region_draft *d = b->draft;
-    ebm_instr *instr = ebm__pool_alloc(&b->c->temp, d->region.n_instr, sizeof *instr);
+    int32_t n = new->region.n_instr;
+    ebm_instr *instr = ebm__pool_alloc(&b->c->temp, n, sizeof *instr);
     if (!instr) return EBM_NOMEM;
-    if (d->region.n_instr) memcpy(instr, d->instr, (size_t)d->region.n_instr * sizeof *instr);
+    if (n) memcpy(instr, b->draft->instr, (size_t)n * sizeof *instr);
     EBM_TRY(ebm__pool_grow(&b->c->temp, &all->at, &all->capacity, all->n + 1, sizeof *all->at));
-    all->at[all->n++] = (group){.cluster = cluster,
-                                .n_part = 1,
-                                .home = b->vertex[cluster].home,
-                                .region = d->region,
-                                .instr = instr};
+    all->at[all->n] = *new;
+    all->at[all->n++].instr = instr;
     return EBM_OK;
 }
 
 /* The cluster becomes part of a group, or a group of its own. */
 static ebm_status join(ebm__block *b, groups *all, int32_t cluster)
 {
+    group own = group_of(b, cluster);
     int32_t tries = 0;
     for (int64_t k = all->n - 1; k >= 0 && tries < MOST_TRIES; k--) {
         group *g = &all->at[k];
-        if (g->home != b->vertex[cluster].home || !same_program(b->draft, g)) continue;
+        if (g->home != own.home || g->op != own.op || g->dtype != own.dtype) continue;
+        if (own.op == EBM_OP_REGION && !same_program(b->draft, g)) continue;
         tries++;
         if (!has_room(g) || waits_for(b, cluster, g->cluster) ||
             waits_for(b, g->cluster, cluster))
@@ -135,7 +170,7 @@ static ebm_status join(ebm__block *b, groups *all, int32_t cluster)
         add_part(b, g, cluster);
         return EBM_OK;
     }
-    return add_group(b, all, cluster);
+    return add_group(b, all, &own);
 }
 
 ebm_status ebm__block_join(ebm__block *b)
@@ -143,9 +178,7 @@ ebm_status ebm__block_join(ebm__block *b)
     groups all = {.n = 0};
     for (int32_t i = 0; i < b->n_vertex; i++) {
         int32_t cluster = b->line[i];
-        if (cluster < 0 || b->vertex[cluster].kind != EBM__ELEMENT) continue;
-        EBM_CHECK(ebm__region_assemble(b, b->draft, cluster, cluster));
-        if (can_be_part(b, cluster)) EBM_TRY(join(b, &all, cluster));
+        if (cluster >= 0 && can_be_part(b, cluster)) EBM_TRY(join(b, &all, cluster));
     }
     return EBM_OK;
 }

@@ -158,12 +158,22 @@ static double flops_of_regions(const ebm_kernel_args *args, const ebm_view *out)
     return flops;
 }
 
+/* Of several arrays too. */
+static double flops_of_reduction(const ebm_kernel_args *args, const ebm_view *in)
+{
+    double flops = 0;
+    for (int32_t k = 0; k < args->n_in; k++) flops += size_of(&in[k]);
+    return flops;
+}
+
 static double flops_of(const ebm_kernel_args *args, const ebm_view *in, const ebm_view *out)
 {
     const ebm_view *w = &in[1];
     switch (args->op) {
     case EBM_OP_REGION:
     case EBM_OP_REGIONS: return flops_of_regions(args, out);
+    case EBM_OP_sum:
+    case EBM_OP_max: return flops_of_reduction(args, in);
     case EBM_OP_matmul:
         return 2 * size_of(out) * (double)in[0].shape[in[0].rank - (args->attr[0] ? 2 : 1)];
     case EBM_OP_conv:

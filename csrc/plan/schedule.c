@@ -177,7 +177,7 @@ static void find_last_reads(ebm__block *b)
 ebm_status ebm__block_schedule(ebm__block *b)
 {
     EBM_TRY(settle_overwrites(b));
-    if (b->c->fuse && b->c->device->joins_regions) EBM_TRY(ebm__block_join(b));
+    if (b->c->fuse && b->c->device->joins_kernels) EBM_TRY(ebm__block_join(b));
     EBM_TRY(find_positions(b));
     EBM_TRY(find_width(b));
     find_last_reads(b);

@@ -13,7 +13,7 @@ struct ebm_device {
     const char *name;      /* "cpu" */
     bool host_memory;      /* data pointers can be read by the host */
     bool draws_in_regions; /* its regions can draw random numbers: ebm_draw */
-    bool joins_regions;    /* it has EBM_OP_REGIONS */
+    bool joins_kernels;    /* it has EBM_OP_REGIONS, and reductions of several arrays */
 
     ebm_status (*alloc)(const ebm_device *device, void **out, size_t bytes); /* zeroed */
     void (*free)(const ebm_device *device, void *data);

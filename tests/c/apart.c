@@ -2,6 +2,7 @@
 #include "apart.h"
 
 #include "graph/graph.h"
+#include "ops/ops.h"
 #include "runner.h"
 #include "tensor/shape.h"
 
@@ -76,8 +77,30 @@ static ebm_status run_regions(const ebm_device *cpu, const ebm_kernel_args *args
     return EBM_OK;
 }
 
+static ebm_status run_reductions(const ebm_device *cpu, const ebm_kernel_args *args)
+{
+    int64_t all = EBM_ALL_AXES;
+    CHECK(args->n_in <= EBM_REGIONS_MAX_PARTS && args->n_out == args->n_in);
+    for (int32_t k = args->n_in - 1; k >= 0; k--) {
+        ebm_kernel_args part = {.op = args->op,
+                                .n_in = 1,
+                                .n_out = 1,
+                                .in = args->in + k,
+                                .out = args->out + k,
+                                .attr = &all,
+                                .n_attr = 1};
+        part.scratch = malloc(cpu->scratch(cpu, &part) + 1);
+        ebm_status status = cpu->run(cpu, &part);
+        free(part.scratch);
+        EBM_TRY(status);
+    }
+    return EBM_OK;
+}
+
 ebm_status run_apart(const ebm_device *cpu, const ebm_kernel_args *args)
 {
     if (args->op == EBM_OP_REGIONS) return run_regions(cpu, args);
+    if (args->op == EBM_OP_sum || args->op == EBM_OP_max)
+        return args->n_in > 1 ? run_reductions(cpu, args) : cpu->run(cpu, args);
     return args->op == EBM_OP_REGION ? run_region(cpu, args) : cpu->run(cpu, args);
 }

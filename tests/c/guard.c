@@ -342,7 +342,7 @@ const ebm_device *guard_device(bool card)
     *guard = *under();
     guard->name = "guard";
     guard->record = NULL;
-    guard->draws_in_regions = guard->joins_regions = card;
+    guard->draws_in_regions = guard->joins_kernels = card;
     guard->alloc = device_alloc;
     guard->free = device_free;
     guard->scratch = guard_scratch;

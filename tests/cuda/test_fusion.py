@@ -333,6 +333,50 @@ def test_large_arrays_have_kernels_of_their_own(device):
     assert compiled(device, last, [x, x], True).n_kernels == 1
 
 
+# ---- reductions beside one another -----------------------------------------------------------
+WHOLE = [(1,), (16,), (17, 1), (1, 33, 5), (1024,), (1025,), (4096,), (4097,), (9, 1000, 3)]
+
+
+def norms_and_checks(g, *arrays):
+    """Of each array the sum of its squares, and whether all of it is finite."""
+    squares = [ops.sum_all(g, ops.square(g, x)) for x in arrays]
+    return [*squares, *(ops.all(g, ops.isfinite(g, x), None, False) for x in arrays)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_norms_and_checks_of_all_arrays_are_a_kernel_each(device, rng, dtype):
+    """And one of regions before and behind each."""
+    arrays = [rng.normal(size=shape).astype(dtype) for shape in WHOLE]
+    check_planned(device, norms_and_checks, *arrays)
+    run = names(device, norms_and_checks, *arrays)
+    assert [name.split()[0] for name in run].count("sum") == 1
+    assert [name.split()[0] for name in run].count("max") == 1
+    assert len(run) <= 5
+    plain = names(device, norms_and_checks, *arrays, fuse=False)
+    assert sum(name.split()[0] in ("sum", "max") for name in plain) == 2 * len(WHOLE)
+
+
+@pytest.mark.parametrize("n", [64, 65, 150])
+def test_more_reductions_than_a_kernel_takes(device, rng, n):
+    def build(g, *arrays):
+        return [ops.sum_all(g, x) for x in arrays]
+
+    arrays = [rng.integers(-9, 9, size=k).astype(np.int32) for k in range(1, n + 1)]
+    assert check_planned(device, build, *arrays).n_kernels == (n + 63) // 64
+
+
+def test_reductions_that_wait_large_ones_and_parts_of_arrays_stay_alone(device, rng):
+    def build(g, x, y, z):
+        total = ops.sum_all(g, x)
+        scaled = ops.mul(g, y, ops.broadcast_axes(g, total, y.shape, ()))
+        return [total, ops.sum_all(g, scaled), ops.sum_all(g, z), ops.sum(g, y, (0,), False)]
+
+    arrays = [rng.normal(size=n).astype(np.float32) for n in (65, (33, 2), (1 << 20) + 1)]
+    check_planned(device, build, *arrays)
+    run = names(device, build, *arrays)
+    assert sum(name.startswith("sum") for name in run) == 4
+
+
 # ---- a training step -------------------------------------------------------------------------
 def energy(p, x):
     """Of sums and elementwise ops; five parameters."""
@@ -370,7 +414,7 @@ def test_kernels_of_a_training_step(device, monkeypatch):
     assert {k: v.tobytes() for k, v in after.items()} == {
         k: v.tobytes() for k, v in before.items()
     }
-    assert (plain, planned) == (754, 95)  # of what a step is today
+    assert (plain, planned) == (754, 81)  # of what a step is today
     for name, want in trained("cpu", 3)[0].items():
         np.testing.assert_allclose(after[name], want, rtol=2e-5, atol=1e-6)
 

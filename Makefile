@@ -96,8 +96,8 @@ py-cuda: cuda-host
 	EBMLIB_CUDA=0 $(PY) setup.py -q build --build-lib build/py-cuda
 	EBMLIB_SANITIZE=address,undefined EBMLIB_CUDA_HOST=build/py-cuda/ebmlib/devices/libebm-cuda-host.so \
 		$(PY) setup.py -q cuda_host
-	rm -rf build/py-cuda/tests build/py-cuda/csrc
-	cp -r tests csrc pyproject.toml build/py-cuda
+	rm -rf build/py-cuda/tests build/py-cuda/csrc build/py-cuda/benchmarks
+	cp -r tests csrc benchmarks pyproject.toml build/py-cuda
 	mkdir -p build/c-asan/devices
 	cp build/py-cuda/ebmlib/devices/libebm-cuda-host.so build/c-asan/devices
 	EBMLIB_SANITIZE=address,undefined $(PY) setup.py -q c_runner

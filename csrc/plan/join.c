@@ -173,12 +173,21 @@ static ebm_status join(ebm__block *b, groups *all, int32_t cluster)
     return add_group(b, all, &own);
 }
 
-ebm_status ebm__block_join(ebm__block *b)
+static ebm_status join_all(ebm__block *b, ebm__vertex_kind kind)
 {
     groups all = {.n = 0};
     for (int32_t i = 0; i < b->n_vertex; i++) {
         int32_t cluster = b->line[i];
-        if (cluster >= 0 && can_be_part(b, cluster)) EBM_TRY(join(b, &all, cluster));
+        if (cluster < 0 || b->vertex[cluster].kind != kind) continue;
+        if (can_be_part(b, cluster)) EBM_TRY(join(b, &all, cluster));
     }
     return EBM_OK;
+}
+
+/* Regions first: a gradient may be a sum, and joined with norms of others it would keep the optimiser
+ * from being one kernel. */
+ebm_status ebm__block_join(ebm__block *b)
+{
+    EBM_TRY(join_all(b, EBM__ELEMENT));
+    return join_all(b, EBM__KERNEL);
 }

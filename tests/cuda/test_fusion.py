@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +14,7 @@ import ebmlib as ebm
 from ebmlib import _core
 
 ops = _core.ops
+ROOT = Path(__file__).parents[2]
 
 
 def compiled(device: str, build, arrays, fuse: bool, alias=None) -> _core.Plan:
@@ -414,9 +420,31 @@ def test_kernels_of_a_training_step(device, monkeypatch):
     assert {k: v.tobytes() for k, v in after.items()} == {
         k: v.tobytes() for k, v in before.items()
     }
-    assert (plain, planned) == (754, 81)  # of what a step is today
+    assert (plain, planned) == (754, 80)  # of what a step is today
     for name, want in trained("cpu", 3)[0].items():
         np.testing.assert_allclose(after[name], want, rtol=2e-5, atol=1e-6)
+
+
+def test_a_training_step_is_listed(device):
+    """An update of chains is one kernel with its noise, Adam one over all parameters."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "step.py", device],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    head, *lines = done.stdout.splitlines()
+    assert head == f"a training step on {device}: 775 kernels node by node, 151 planned"
+    kernels = {text: int(calls) for calls, text in (line.split(maxsplit=1) for line in lines)}
+    assert sum(kernels.values()) <= 151  # those whose texts begin alike stand in one line here
+
+    def count(*parts: str) -> int:
+        return sum(n for text, n in kernels.items() if all(part in text for part in parts))
+
+    assert count("region normal mul sub mul add: ") == 10
+    assert count("regions square", "sqrt add div sub") == count("sqrt add div sub") == 1
+    assert count("sum f32(2, 64), f32(1,), f32(64, 1)") == 1  # norms of all gradients
+    assert count("max bool", "bool(64, 64), bool(64,), bool(2, 64)") == 1  # and their checks
 
 
 def test_a_profile_is_printed(device):

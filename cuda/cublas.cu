@@ -2,7 +2,8 @@
 //
 // Nothing of ebmlib links against it, and whoever runs no product needs none.  It is looked for in
 // the folder (or as the file) that EBMLIB_CUBLAS names, where the Python package nvidia-cublas has
-// put it, and then where the system looks for libraries.  The few prototypes are written here.
+// put it, and then where the system looks for libraries.  The few prototypes are written here; on the
+// host cuda/host/products.cc answers to them.
 #include "cublas.h"
 
 #include <dlfcn.h>
@@ -13,7 +14,8 @@
 namespace
 {
 
-enum { SUCCESS = 0, AS_STORED = 0, TRANSPOSED = 1, DEFAULT_MATH = 0 }; // default: no TF32
+enum { SUCCESS = 0, AS_STORED = 0, TRANSPOSED = 1 };
+enum { DEFAULT_MATH = 0, TF32_MATH = 3 }; // default: float32 throughout
 
 // What a product may use; cuBLAS asks for as much on an H100.  Its own, so that a captured product
 // allocates nothing.
@@ -35,6 +37,7 @@ struct library {
     std::mutex lock;
     handle open;
     void *workspace;
+    int math; // its mode, which a call has when it is made, and so a captured one when replayed
     int (*create)(handle *out);
     int (*set_stream)(handle, cudaStream_t stream);
     int (*set_workspace)(handle, void *data, size_t bytes);
@@ -54,6 +57,16 @@ ebm_status check(int status, const char *what)
 
 // ---- loading ------------------------------------------------------------------------------------
 
+#if defined(EBM_HOST_SHIM)
+void *load_file()
+{
+    return shim::cublas("cublasCreate_v2");
+}
+void *symbol_of(void *, const char *name)
+{
+    return shim::cublas(name);
+}
+#else
 void *load_file()
 {
     static const char *const names[] = {"libcublas.so.13", "libcublas.so.12", "libcublas.so"};
@@ -70,10 +83,15 @@ void *load_file()
     for (int k = 0; !found && k < 3; k++) found = dlopen(names[k], RTLD_NOW | RTLD_LOCAL);
     return found;
 }
+void *symbol_of(void *file, const char *name)
+{
+    return dlsym(file, name);
+}
+#endif
 
 template <class Function> ebm_status find(void *file, Function **out, const char *name)
 {
-    void *symbol = dlsym(file, name);
+    void *symbol = symbol_of(file, name);
     if (!symbol) return ebm_fail(EBM_DEVICE, "cuda: cuBLAS: it has no %s", name);
     memcpy(out, &symbol, sizeof symbol);
     return EBM_OK;
@@ -106,10 +124,17 @@ ebm_status open_handle(handle *out)
     EBM_TRY(check(cublas.create(out), "create"));
     EBM_TRY(check(cublas.set_stream(*out, ebm_cuda->stream), "stream"));
     EBM_TRY(check(cublas.set_workspace(*out, cublas.workspace, WORKSPACE), "workspace"));
-    return check(cublas.set_math_mode(*out, DEFAULT_MATH), "math mode");
+    return check(cublas.set_math_mode(*out, cublas.math = DEFAULT_MATH), "math mode");
 }
 
 // ---- calls --------------------------------------------------------------------------------------
+
+ebm_status set_math(int math)
+{
+    if (math == cublas.math) return EBM_OK;
+    cublas.math = math;
+    return check(cublas.set_math_mode(cublas.open, math), "math mode");
+}
 
 // cuBLAS knows columns only; read by columns, a row-major matrix is its transpose, and so
 // c' = op(b)' op(a)'.
@@ -137,6 +162,16 @@ ebm_status multiply(const ebm_cublas_product *p, gemm<T> *one, gemm_batch<T> *ma
 
 } // namespace
 
+bool ebm__cublas_is_used()
+{
+#if defined(EBM_HOST_SHIM)
+    static const bool used = getenv("EBMLIB_SHIM_CUBLAS") != nullptr;
+    return used;
+#else
+    return true;
+#endif
+}
+
 ebm_status ebm__cublas_open()
 {
     std::lock_guard<std::mutex> hold(cublas.lock);
@@ -151,6 +186,7 @@ ebm_status ebm__cublas_open()
 ebm_status ebm__cublas_run(const ebm_cublas_product *p)
 {
     EBM_TRY(ebm__cublas_open());
+    EBM_TRY(set_math(p->tf32 ? TF32_MATH : DEFAULT_MATH));
     return p->dtype == EBM_F64 ? multiply<double>(p, cublas.product_f64, cublas.products_f64)
                                : multiply<float>(p, cublas.product_f32, cublas.products_f32);
 }

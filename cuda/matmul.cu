@@ -4,7 +4,8 @@
 // on the shape alone:
 //
 //   a thread for each element   few terms a sum, or thousands of tiny matrices
-//   tiles (product.h)           small products, which cuBLAS is not faster at; on the host all
+//   tiles (product.h)           small products, which cuBLAS is not faster at; on the host all, but
+//                               for tests of cublas.cu
 //   cuBLAS                      all others
 #include "cublas.h"
 #include "kernels.h"
@@ -20,12 +21,6 @@ enum {
     SMALL = 64 * 64 * 64 // multiplications of a product that cuBLAS is not called for
 };
 
-#if defined(EBM_HOST_SHIM)
-const bool HAVE_CUBLAS = false;
-#else
-const bool HAVE_CUBLAS = true;
-#endif
-
 typedef ebm_cublas_product matmul;
 
 matmul read_args(const ebm_kernel_args *args)
@@ -35,6 +30,7 @@ matmul read_args(const ebm_kernel_args *args)
     p.dtype = c->dtype;
     p.ta = args->attr[0] != 0;
     p.tb = args->attr[1] != 0;
+    p.tf32 = args->precision == EBM_PRECISION_TF32;
     p.batch = 1;
     for (int32_t i = 0; i < c->rank - 2; i++) p.batch *= c->shape[i];
     p.m = c->shape[c->rank - 2];
@@ -143,7 +139,7 @@ way way_of(const matmul *p)
     bool fits = p->m <= INT32_MAX && p->n <= INT32_MAX && p->k <= INT32_MAX;
     bool small = p->m <= SMALL && p->n <= SMALL && p->k <= SMALL && p->m * p->n <= SMALL &&
                  p->m * p->n * p->k <= SMALL;
-    return HAVE_CUBLAS && fits && !small ? BY_CUBLAS : BY_TILES;
+    return fits && !small && ebm__cublas_is_used() ? BY_CUBLAS : BY_TILES;
 }
 
 } // namespace

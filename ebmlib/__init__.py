@@ -12,8 +12,8 @@ from typing import Any
 
 from . import errors
 from ._array import TracedArray
-from ._core import num_threads, set_num_threads
-from ._device import Array, asarray, device, from_dlpack
+from ._core import num_threads, precision, set_num_threads
+from ._device import Array, asarray, device, from_dlpack, set_precision
 from ._numpy import supported_functions
 from ._profile import profile
 from .transforms import grad, hvp, jit, jvp, repeat, stop_gradient, value_and_grad, vjp
@@ -51,9 +51,11 @@ __all__ = [
     "jvp",
     "load",
     "num_threads",
+    "precision",
     "profile",
     "repeat",
     "set_num_threads",
+    "set_precision",
     "stop_gradient",
     "supported_functions",
     "value_and_grad",

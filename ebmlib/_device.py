@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["Array", "asarray", "device", "from_dlpack", "is_foreign", "place_of", "scope"]
+__all__ = [
+    "Array",
+    "asarray",
+    "device",
+    "from_dlpack",
+    "is_foreign",
+    "place_of",
+    "scope",
+    "set_precision",
+]
 
 _CPU, _CUDA, _EXTENSION = 1, 2, 12  # types of devices in DLPack
 
@@ -100,6 +109,64 @@ class device(ContextDecorator):
 def scope(name: str | None) -> device | nullcontext[None]:
     """`device(name)`; of None nothing changes."""
     return nullcontext() if name is None else device(name)
+
+
+class set_precision:
+    """How products of float32 may be computed, in the whole process: a function, or a ``with``.
+
+    Parameters
+    ----------
+    name : {"ieee", "tf32"}
+        "ieee", which holds unless something else is asked for, is float32 throughout. "tf32"
+        is a permission to round what a product reads to 11 bits of mantissa, a relative error
+        of at most 2^-11 in each factor; sums stay float32.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Of a name that is none.
+
+    Notes
+    -----
+    On ``cuda`` it chooses cuBLAS's math mode for products of float32, those of derivatives
+    included, that are large enough for cuBLAS (more than 64^3 multiplications, and sums of
+    more than 16 terms). It does not touch float64, small products and convolutions, whose
+    kernels are ebmlib's own, nor anything that is no product. On the CPU, and on
+    ``cuda-host``, no unit multiplies in TF32, so results stay the same to the bit.
+
+    A change holds for every run that begins after it, also of functions, networks and
+    estimators that were compiled or recorded before; what is running ends as it began. Files do
+    not keep it.
+
+    At the end of a ``with`` comes back what was there when it was made.
+
+    Examples
+    --------
+    >>> import numpy as np, ebmlib as ebm
+    >>> with ebm.set_precision("tf32"):
+    ...     ebm.precision()
+    'tf32'
+    >>> ebm.precision()
+    'ieee'
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._before = _core.set_precision(name)
+
+    def __enter__(self) -> set_precision:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        _core.set_precision(self._before)
+
+    def __repr__(self) -> str:
+        return f"set_precision({self.name!r})"
 
 
 def place_of(values: Sequence[Any]) -> tuple[str, bool]:

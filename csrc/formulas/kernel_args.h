@@ -69,6 +69,10 @@ enum { EBM_REGIONS_MAX_PARTS = 64, EBM_REGIONS_MAX_VIEWS = 1024, EBM_REGIONS_MAX
 /* On the same devices EBM_OP_sum and EBM_OP_max may have several inputs, up to EBM_REGIONS_MAX_PARTS
  * of one type and none empty, and as many outputs, one number each: all axes go, whatever attr says. */
 
+/* How products of f32 may be computed: of what they read, or of what that is in TF32, with 11 bits of
+ * mantissa.  A permission: a device that is no faster so, or a kernel that cannot, does not. */
+typedef enum ebm_precision { EBM_PRECISION_IEEE, EBM_PRECISION_TF32 } ebm_precision;
+
 /* Everything a kernel gets.  Unless the op says otherwise, views are contiguous, inputs and outputs
  * do not overlap, and `scratch` is 64-byte aligned with the size the device asked for. */
 typedef struct ebm_kernel_args {
@@ -78,6 +82,7 @@ typedef struct ebm_kernel_args {
     const ebm_view *out;
     const int64_t *attr; /* as laid out in graph/ops.def */
     int32_t n_attr;
+    int32_t precision;        /* ebm_precision, of products */
     const ebm_region *region; /* of regions only */
     void *scratch;
 } ebm_kernel_args;

@@ -63,4 +63,9 @@ void ebm_workspace_free(ebm_workspace *workspace);                 /* NULL is fi
 ebm_status ebm_plan_run(ebm_workspace *workspace, void *const *in, void *const *out,
                         const ebm_poll *poll);
 
+/* How products of f32 may be computed in this process; IEEE at first.  A change, which gives what was
+ * before, holds for each run that begins after it, of old plans too. */
+ebm_precision ebm_get_precision(void);
+ebm_precision ebm_set_precision(ebm_precision precision);
+
 #endif

@@ -32,8 +32,9 @@ struct ebm_workspace {
     const ebm_poll *poll;    /* of the run that is on */
     int64_t polled;          /* nanoseconds */
     ebm__profile_plan *profile; /* of the run that is on; NULL: nobody wants to know */
-    void *graph; /* a recording of a whole run with the pointers of the last one */
+    void *graph; /* a recording of a whole run with the pointers and precision of the last one */
     bool moved;  /* those of this run are others, before any loop turns */
+    ebm_precision precision;
 };
 
 /* ---- polling ----------------------------------------------------------------------------------- */
@@ -58,6 +59,30 @@ static ebm_status poll_now(ebm_workspace *w)
     if (time - w->polled < POLL_NANOSECONDS) return EBM_OK;
     w->polled = time;
     return w->poll->stop(w->poll->context) ? ebm_fail(EBM_CANCELLED, "run: cancelled") : EBM_OK;
+}
+
+/* ---- precision --------------------------------------------------------------------------------- */
+
+static atomic_int precision = EBM_PRECISION_IEEE;
+
+ebm_precision ebm_get_precision(void)
+{
+    return (ebm_precision)atomic_load(&precision);
+}
+
+ebm_precision ebm_set_precision(ebm_precision next)
+{
+    return (ebm_precision)atomic_exchange(&precision, (int)next);
+}
+
+/* Of all kernels of a run: a change while it is on is the next one's. */
+static void take_precision(ebm_workspace *w, ebm_precision next)
+{
+    if (w->precision == next) return;
+    w->precision = next;
+    w->moved = true;
+    for (int32_t k = 0; k < w->plan->n_kernel; k++) w->args[k].precision = (int32_t)next;
+    for (int32_t k = 0; k < w->n_lane; k++) take_precision(w->lane[k], next);
 }
 
 /* ---- pointers ---------------------------------------------------------------------------------- */
@@ -379,7 +404,7 @@ static void forget(ebm_workspace *w)
     w->graph = NULL;
 }
 
-/* The second run in a row with the same pointers is recorded, later ones are replayed.  Nobody is
+/* The second run in a row with the same pointers and precision is recorded, later ones are replayed.  Nobody is
  * polled meanwhile: a poll may wait for a lock whose owner waits for the device. */
 static ebm_status run_recorded(ebm_workspace *w)
 {
@@ -410,6 +435,7 @@ ebm_status ebm_plan_run(ebm_workspace *workspace, void *const *in, void *const *
 {
     const ebm_plan *plan = workspace->plan;
     workspace->moved = false;
+    take_precision(workspace, ebm_get_precision());
     EBM_TRY(set_ports(workspace, in, out));
     workspace->poll = poll && poll->stop ? poll : NULL;
     if (workspace->poll) workspace->polled = now();

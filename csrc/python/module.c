@@ -3,6 +3,7 @@
 #include "python/module.h"
 
 #include "base/threads.h"
+#include "plan/plan.h"
 #include "python/error.h"
 #include "tensor/device.h"
 
@@ -53,6 +54,29 @@ static PyObject *set_num_threads(PyObject *module, PyObject *number)
     (void)module;
     ebm_set_num_threads((int)n);
     Py_RETURN_NONE;
+}
+
+static const char *const precisions[] = {[EBM_PRECISION_IEEE] = "ieee",
+                                         [EBM_PRECISION_TF32] = "tf32"};
+
+static PyObject *precision(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    return PyUnicode_FromString(precisions[ebm_get_precision()]);
+}
+
+static PyObject *set_precision(PyObject *module, PyObject *name)
+{
+    (void)module;
+    if (!PyUnicode_Check(name))
+        return PyErr_Format(PyExc_TypeError,
+                            "set_precision: name: got %s, expected a str: 'ieee' or 'tf32'",
+                            Py_TYPE(name)->tp_name);
+    for (int k = EBM_PRECISION_IEEE; k <= EBM_PRECISION_TF32; k++)
+        if (PyUnicode_CompareWithASCIIString(name, precisions[k]) == 0)
+            return PyUnicode_FromString(precisions[ebm_set_precision((ebm_precision)k)]);
+    return PyErr_Format(PyExc_ValueError,
+                        "set_precision: name: got %R, expected 'ieee' or 'tf32'", name);
 }
 
 int ebm__py_device(PyObject *self, PyObject *name, const ebm_device **out)
@@ -113,6 +137,11 @@ static PyMethodDef module_functions[] = {
     {"check_device", check_device, METH_O,
      "check_device($module, name, /)\n--\n\nThe name, of a device that can be used."},
     {"set_device", set_device, METH_O, "set_device($module, name, /)\n--\n\nChange it."},
+    {"precision", precision, METH_NOARGS,
+     "precision($module, /)\n--\n\nHow products of float32 may be computed: 'ieee' or "
+     "'tf32'.\n\n>>> import ebmlib\n>>> ebmlib.precision()\n'ieee'"},
+    {"set_precision", set_precision, METH_O,
+     "set_precision($module, name, /)\n--\n\nChange it; the one before."},
     {"num_threads", num_threads, METH_NOARGS,
      "num_threads($module, /)\n--\n\nThreads that kernels use, the calling one counted in.\n\n"
      ">>> import ebmlib\n>>> ebmlib.num_threads() >= 1\nTrue"},

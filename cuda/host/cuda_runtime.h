@@ -70,6 +70,10 @@ struct stream;
 struct graph;
 void submit(stream *to, std::function<void()> work);
 
+// The shim's cuBLAS, by the name of a function: NULL if it has not got it, or if EBMLIB_SHIM_CUBLAS is
+// "missing".
+void *cublas(const char *name);
+
 template <class T> T shuffle(unsigned mask, T value, int from, int line)
 {
     static_assert(sizeof(T) <= 16, "a shuffle moves at most 16 bytes");

@@ -120,6 +120,7 @@ EXAMPLES = {
     ebm.TracedArray: [],  # see below
     ebm.Array: [],  # where there is a device: tests/cuda
     ebm.device: [lambda: ebm.device("cpu")],
+    ebm.set_precision: [lambda: ebm.set_precision("ieee")],
     networks.BoundNetwork: [
         lambda: networks.MLP((3,)).bind(2, random_state=0),
         lambda: function_network().bind(2, random_state=0),

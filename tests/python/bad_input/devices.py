@@ -40,6 +40,39 @@ CASES = [
         ),
     ),
     *cases(
+        "precision",
+        lambda: ebm.precision(),
+        (
+            lambda: ebm.precision("tf32"),
+            TypeError,
+            r"ebmlib\._core\.precision\(\) takes no arguments \(1 given\)",
+        ),
+    ),
+    *cases(
+        "set_precision",
+        lambda: ebm.precision(),
+        (
+            lambda: ebm.set_precision("bf16"),
+            ValueError,
+            "set_precision: name: got 'bf16', expected 'ieee' or 'tf32'",
+        ),
+        (
+            lambda: ebm.set_precision("TF32"),
+            ValueError,
+            "set_precision: name: got 'TF32', expected 'ieee' or 'tf32'",
+        ),
+        (
+            lambda: ebm.set_precision(None),
+            TypeError,
+            "set_precision: name: got NoneType, expected a str: 'ieee' or 'tf32'",
+        ),
+        (
+            lambda: ebm.set_precision(32),
+            TypeError,
+            "set_precision: name: got int, expected a str: 'ieee' or 'tf32'",
+        ),
+    ),
+    *cases(
         "asarray",
         lambda: ebm.asarray(X, device="cpu"),
         (lambda: ebm.asarray("x"), TypeError, "values: got str, expected numbers"),

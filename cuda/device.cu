@@ -6,6 +6,7 @@
 // A thread holds the lock while it asks, and from `record` to `recorded`.
 #include "kernels.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -17,8 +18,14 @@ namespace
 {
 
 const ebm_core *core;
+#if defined(EBM_HOST_SHIM)
+const char *const device_name = "cuda-host";
+#else
+const char *const device_name = "cuda";
+#endif
 ebm_cuda_context context;
 std::recursive_mutex device_lock;
+bool lost; // this process was forked after the device was opened, and CUDA does not follow
 typedef std::lock_guard<std::recursive_mutex> guard;
 
 } // namespace
@@ -48,6 +55,17 @@ namespace
 ebm_status cuda_failed(cudaError_t error, const char *what)
 {
     return ebm_fail(EBM_DEVICE, "cuda: %s: %s", what, cudaGetErrorString(error));
+}
+
+// Asked before the lock, which another thread may have held when this process was forked.
+ebm_status check_process()
+{
+    if (!lost) return EBM_OK;
+    return ebm_fail(
+        EBM_DEVICE,
+        "device '%s': a forked process cannot use what its parent has opened: start "
+        "processes with 'spawn'",
+        device_name);
 }
 
 #define CUDA_TRY(call, what)                                           \
@@ -148,6 +166,7 @@ ebm_status take_block(void **out, size_t bytes)
 
 ebm_status cuda_alloc(const ebm_device *, void **out, size_t bytes)
 {
+    EBM_TRY(check_process());
     guard hold(device_lock);
     EBM_TRY(take_block(out, bytes));
     CUDA_TRY(cudaMemsetAsync(*out, 0, bytes, context.stream), "memory");
@@ -156,7 +175,7 @@ ebm_status cuda_alloc(const ebm_device *, void **out, size_t bytes)
 
 void cuda_free(const ebm_device *, void *data)
 {
-    if (!data) return;
+    if (!data || lost) return;
     guard hold(device_lock);
     pool.idle.emplace(pool.size[data], data);
 }
@@ -212,6 +231,7 @@ ebm_status take_room(ring *r, size_t bytes, char **place, size_t *n)
 
 ebm_status to_device(const ebm_device *, void *to, const void *from, size_t bytes)
 {
+    EBM_TRY(check_process());
     guard hold(device_lock);
     char *by = nullptr;
     for (size_t done = 0, n; done < bytes; done += n) {
@@ -225,6 +245,7 @@ ebm_status to_device(const ebm_device *, void *to, const void *from, size_t byte
 
 ebm_status cuda_fetch(const ebm_device *, void *to, const void *from, size_t bytes)
 {
+    EBM_TRY(check_process());
     guard hold(device_lock);
     char *by = nullptr;
     for (size_t done = 0, n; done < bytes; done += n) {
@@ -239,6 +260,7 @@ ebm_status cuda_fetch(const ebm_device *, void *to, const void *from, size_t byt
 
 ebm_status cuda_arrive(const ebm_device *)
 {
+    EBM_TRY(check_process());
     guard hold(device_lock);
     int asked = fetcher.current;
     EBM_TRY(next_turn(&fetcher));
@@ -251,6 +273,7 @@ ebm_status cuda_arrive(const ebm_device *)
 
 ebm_status cuda_sync(const ebm_device *)
 {
+    EBM_TRY(check_process());
     guard hold(device_lock);
     cudaError_t error = cudaStreamSynchronize(context.stream);
     for (int k = 1; k <= TURNS; k++) {
@@ -272,6 +295,7 @@ ebm_status cuda_sync(const ebm_device *)
 
 ebm_status copy(const ebm_device *, void *to, const void *from, size_t bytes)
 {
+    EBM_TRY(check_process());
     if (bytes == 0) return EBM_OK;
     guard hold(device_lock);
     CUDA_TRY(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, context.stream),
@@ -281,6 +305,7 @@ ebm_status copy(const ebm_device *, void *to, const void *from, size_t bytes)
 
 ebm_status to_host(const ebm_device *device, void *to, const void *from, size_t bytes)
 {
+    EBM_TRY(check_process());
     guard hold(device_lock);
     if (bytes)
         CUDA_TRY(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, context.stream),
@@ -315,6 +340,7 @@ size_t cuda_packed(const ebm_device *, const ebm_kernel_args *)
 
 ebm_status cuda_run(const ebm_device *, const ebm_kernel_args *args)
 {
+    EBM_TRY(check_process());
     guard hold(device_lock);
     switch (core->op_get(args->op)->family) {
     case EBM_FAMILY_ELEMENTWISE: return ebm__cuda_elementwise(args);
@@ -335,6 +361,7 @@ ebm_status cuda_run(const ebm_device *, const ebm_kernel_args *args)
 
 ebm_status cuda_record(const ebm_device *)
 {
+    EBM_TRY(check_process());
     device_lock.lock();
     cudaError_t error = cudaStreamBeginCapture(context.stream, cudaStreamCaptureModeThreadLocal);
     if (error == cudaSuccess) return EBM_OK;
@@ -358,6 +385,7 @@ ebm_status cuda_recorded(const ebm_device *, void **out)
 
 ebm_status cuda_replay(const ebm_device *, void *graph)
 {
+    EBM_TRY(check_process());
     guard hold(device_lock);
     CUDA_TRY(cudaGraphLaunch((cudaGraphExec_t)graph, context.stream), "replay");
     return EBM_OK;
@@ -365,6 +393,7 @@ ebm_status cuda_replay(const ebm_device *, void *graph)
 
 void cuda_forget(const ebm_device *, void *graph)
 {
+    if (lost) return;
     guard hold(device_lock);
     cudaStreamSynchronize(context.stream);
     cudaGraphExecDestroy((cudaGraphExec_t)graph);
@@ -379,6 +408,7 @@ uintptr_t cuda_queue(const ebm_device *)
 
 ebm_status cuda_publish(const ebm_device *, uintptr_t theirs)
 {
+    EBM_TRY(check_process());
     guard hold(device_lock);
     CUDA_TRY(cudaEventRecord(context.event, context.stream), "publish");
     CUDA_TRY(cudaStreamWaitEvent((cudaStream_t)theirs, context.event, 0), "publish");
@@ -387,17 +417,17 @@ ebm_status cuda_publish(const ebm_device *, uintptr_t theirs)
 
 ebm_status cuda_peak(const ebm_device *, double *flops, double *bytes)
 {
+    EBM_TRY(check_process());
     guard hold(device_lock);
     return ebm__cuda_peak(flops, bytes);
 }
 
 // ---- opening ------------------------------------------------------------------------------------
 
-#if defined(EBM_HOST_SHIM)
-const char *const device_name = "cuda-host";
-#else
-const char *const device_name = "cuda";
-#endif
+void lose()
+{
+    lost = true;
+}
 
 // A number in the environment, for tests: in how many threads and in which order kernels run.
 int32_t setting(const char *name, int32_t otherwise)
@@ -464,6 +494,8 @@ ebm_device_open(const ebm_device **out, const ebm_core *lent)
                         "ebmlib again",
                         device_name);
     EBM_TRY(open_card());
+    if (pthread_atfork(nullptr, nullptr, lose) != 0)
+        return ebm_fail(EBM_NOMEM, "device '%s': no memory", device_name);
     device.name = device_name;
     device.host_memory = false;
     device.draws_in_regions = true;

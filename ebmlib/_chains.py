@@ -179,7 +179,8 @@ class Target:
             block = 0
         rows = x0.shape[:1] if is_network or not block else (min(block, *x0.shape[:1]),)
         energy = made_of(self.energy, x0.dtype, (*rows, *x0.shape[1:]))
-        where = device or self.device or _core.device()
+        named = self.device if device is None else device
+        where = _core.device() if named is None else named
 
         def make() -> _core.Chain:
             with scope(where):

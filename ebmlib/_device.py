@@ -317,11 +317,18 @@ class Array(_core.DeviceArray, np.lib.mixins.NDArrayOperatorsMixin):
         return values if dtype is None else values.astype(dtype)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        if method != "__call__" or options.get("out") is not None:
+        if options.get("out") is not None:
+            raise TypeError(
+                f"np.{ufunc.__name__}: out: got an array, expected None (an in-place operator "
+                "such as += has one too): arrays on a device are not written into: a = a + b"
+            )
+        if method != "__call__" or _has_node(inputs):
             return NotImplemented
         return _compute(ufunc, inputs, options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if any(issubclass(kind, _core.Node) for kind in types):
+            return NotImplemented
         return _compute(function, args, kwargs)
 
     # ---- other libraries ----
@@ -360,11 +367,16 @@ class Array(_core.DeviceArray, np.lib.mixins.NDArrayOperatorsMixin):
 _core.set_device_array_type(Array)
 
 
+def _has_node(inputs: tuple[Any, ...]) -> bool:
+    """Whether a traced array is among them, which then writes into its trace."""
+    return any(isinstance(x, _core.Node) for x in inputs)
+
+
 def _stream(stream: Any) -> int:
     """What DLPack's ``stream`` asks for: the consumer's queue, or -1 for nothing."""
     if stream is None:
         return 1  # the legacy default stream
-    if not isinstance(stream, int) or stream == 0 or stream < -1:
+    if type(stream) is not int or stream == 0 or not -1 <= stream < 2**63:
         raise ValueError(
             f"__dlpack__: stream: got {stream!r}, expected None, -1, 1, 2 or a stream"
         )

@@ -238,9 +238,9 @@ static void delete_versioned(dlpack_versioned *managed)
     release_exported(managed->context);
 }
 
-static int32_t dlpack_device(const ebm_py_array *self)
+static int32_t dlpack_device(const ebm_device *device)
 {
-    return strcmp(self->device->name, "cuda") == 0 ? DLPACK_CUDA : DLPACK_EXTENSION;
+    return strcmp(device->name, "cuda") == 0 ? DLPACK_CUDA : DLPACK_EXTENSION;
 }
 
 static void fill_tensor(dlpack_tensor *to, exported *e, const ebm_py_array *self)
@@ -248,7 +248,7 @@ static void fill_tensor(dlpack_tensor *to, exported *e, const ebm_py_array *self
     static const uint8_t codes[EBM_DTYPE_COUNT] = {DLPACK_FLOAT, DLPACK_FLOAT, DLPACK_INT,
                                                    DLPACK_BOOL, DLPACK_UINT};
     to->data = self->view.data;
-    to->device.type = dlpack_device(self);
+    to->device.type = dlpack_device(self->device);
     to->device.id = 0;
     to->ndim = self->view.rank;
     to->dtype.code = codes[self->view.dtype];
@@ -303,7 +303,7 @@ static PyObject *array_dlpack(PyObject *object, PyObject *args)
 static PyObject *array_dlpack_device(PyObject *object, PyObject *unused)
 {
     (void)unused;
-    return Py_BuildValue("(ii)", (int)dlpack_device(array_of(object)), 0);
+    return Py_BuildValue("(ii)", (int)dlpack_device(array_of(object)->device), 0);
 }
 
 /* ---- DLPack, in -------------------------------------------------------------------------- */
@@ -320,8 +320,16 @@ static int dtype_of(const dlpack_tensor *tensor)
     return -1;
 }
 
-static int read_tensor(ebm_view *view, const dlpack_tensor *tensor)
+static int read_tensor(PyObject *module, const ebm_device *device, ebm_view *view,
+                       const dlpack_tensor *tensor)
 {
+    if (tensor->device.type != dlpack_device(device) || tensor->device.id != 0) {
+        EBM_PY_TRY_TO(module,
+                      ebm_fail(EBM_DEVICE,
+                               "from_dlpack: got memory of device (%d, %d), expected %s",
+                               (int)tensor->device.type, (int)tensor->device.id, device->name),
+                      failed);
+    }
     int dtype = dtype_of(tensor);
     if (dtype < 0) {
         PyErr_Format(PyExc_TypeError,
@@ -336,10 +344,13 @@ static int read_tensor(ebm_view *view, const dlpack_tensor *tensor)
         return -1;
     }
     ebm_shape shape = ebm_shape_of(tensor->ndim, tensor->shape);
+    EBM_PY_TRY_TO(module, ebm_shape_check(&shape, "from_dlpack"), failed);
     *view = ebm_view_of((char *)tensor->data + tensor->byte_offset, (ebm_dtype)dtype, &shape);
     for (int32_t i = 0; tensor->strides && i < shape.rank; i++)
         view->stride[i] = tensor->strides[i];
     return 0;
+failed:
+    return -1;
 }
 
 /* take(capsule, device): an array over the memory that a capsule brings, which it then owns. */
@@ -364,7 +375,7 @@ static PyObject *array_take(PyObject *module, PyObject *args)
     }
     const dlpack_tensor *tensor = versioned ? &((dlpack_versioned *)managed)->tensor
                                             : &((dlpack_managed *)managed)->tensor;
-    if (read_tensor(&view, tensor) < 0) return NULL;
+    if (read_tensor(module, device, &view, tensor) < 0) return NULL;
     ebm_py_array *array = new_array(module, device, &view);
     if (!array) return NULL;
     if (PyCapsule_SetName(capsule, versioned ? "used_dltensor_versioned" : "used_dltensor") < 0 ||

@@ -63,6 +63,19 @@ int ebm__py_array_dtype(PyArrayObject *array, ebm_dtype *out, const char *what)
 
 /* ---- shapes ------------------------------------------------------------------------------ */
 
+/* A number that fits, or -1 with an error. */
+static int64_t word(PyObject *object, const char *what)
+{
+    PyObject *number = PyNumber_Index(object);
+    if (!number) return -1;
+    int overflow;
+    long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
+    if (overflow)
+        PyErr_Format(PyExc_ValueError, "%s: got %R, expected numbers below 2^63", what, number);
+    Py_DECREF(number);
+    return value;
+}
+
 int ebm__py_words(PyObject *object, int64_t *out, int32_t capacity, const char *what)
 {
     PyObject *items = PySequence_Tuple(object);
@@ -74,9 +87,7 @@ int ebm__py_words(PyObject *object, int64_t *out, int32_t capacity, const char *
         n = -1;
     }
     for (Py_ssize_t i = 0; i < n; i++) {
-        PyObject *number = PyNumber_Index(PyTuple_GET_ITEM(items, i));
-        out[i] = number ? PyLong_AsLongLong(number) : -1;
-        Py_XDECREF(number);
+        out[i] = word(PyTuple_GET_ITEM(items, i), what);
         if (PyErr_Occurred()) n = -1;
     }
     Py_DECREF(items);
@@ -88,7 +99,7 @@ int ebm__py_shape(PyObject *object, ebm_shape *out, const char *what)
     *out = (ebm_shape){0};
     if (PyIndex_Check(object)) {
         out->rank = 1;
-        out->dim[0] = PyNumber_AsSsize_t(object, PyExc_OverflowError);
+        out->dim[0] = word(object, what);
         if (PyErr_Occurred()) return -1;
     } else {
         Py_ssize_t rank = PySequence_Size(object);

@@ -99,8 +99,13 @@ int ebm__py_device(PyObject *self, PyObject *name, const ebm_device **out)
                      Py_TYPE(name)->tp_name);
         return -1;
     }
-    const char *text = PyUnicode_AsUTF8(name);
+    Py_ssize_t length;
+    const char *text = PyUnicode_AsUTF8AndSize(name, &length);
     if (!text) return -1;
+    if (strlen(text) != (size_t)length) { /* a NUL within would end it */
+        PyErr_Format(PyExc_ValueError, "device: got %R, expected cpu or cuda", name);
+        return -1;
+    }
     ebm_status status = ebm_device_get(out, text);
     if (status != EBM_OK) ebm__py_raise(self, status);
     return status == EBM_OK ? 0 : -1;

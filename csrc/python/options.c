@@ -21,8 +21,7 @@ static ebm_status set_sequence(const ebm_options *table, void *values, const cha
     snprintf(what, sizeof what, "%s: %s", table->owner, name);
     int32_t n = ebm__py_words(value, at, EBM_INTS_MAX, what);
     if (n >= 0) return ebm_options_set_ints(table, values, name, at, n);
-    if (!PyErr_ExceptionMatches(PyExc_TypeError) && !PyErr_ExceptionMatches(PyExc_OverflowError))
-        return EBM_CANCELLED;
+    if (!PyErr_ExceptionMatches(PyExc_TypeError)) return EBM_CANCELLED;
     PyErr_Clear();
     PyObject *text = PyObject_Repr(value);
     const char *got = text ? PyUnicode_AsUTF8(text) : NULL;

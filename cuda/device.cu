@@ -24,6 +24,7 @@ const char *const device_name = "cuda-host";
 const char *const device_name = "cuda";
 #endif
 ebm_cuda_context context;
+cudaDeviceProp card;
 std::recursive_mutex device_lock;
 bool lost; // this process was forked after the device was opened, and CUDA does not follow
 typedef std::lock_guard<std::recursive_mutex> guard;
@@ -457,7 +458,6 @@ ebm_status open_card()
     if (error != cudaSuccess || n == 0)
         return ebm_fail(EBM_DEVICE, "device 'cuda': no card that CUDA can use: %s",
                         error == cudaSuccess ? "none is there" : cudaGetErrorString(error));
-    cudaDeviceProp card;
     int number = 0;
     CUDA_TRY(cudaGetDevice(&number), "device");
     CUDA_TRY(cudaGetDeviceProperties(&card, number), "device");
@@ -497,6 +497,7 @@ ebm_device_open(const ebm_device **out, const ebm_core *lent)
     if (pthread_atfork(nullptr, nullptr, lose) != 0)
         return ebm_fail(EBM_NOMEM, "device '%s': no memory", device_name);
     device.name = device_name;
+    device.model = card.name;
     device.host_memory = false;
     device.draws_in_regions = true;
     device.joins_kernels = true;

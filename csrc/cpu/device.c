@@ -267,6 +267,7 @@ const ebm_device *ebm_device_cpu(void)
 {
     static const ebm_device cpu = {
         .name = "cpu",
+        .model = "cpu",
         .host_memory = true,
         .alloc = cpu_alloc,
         .free = cpu_free,

@@ -126,6 +126,13 @@ static PyObject *check_device(PyObject *module, PyObject *name)
     return PyUnicode_FromString(found->name);
 }
 
+static PyObject *device_model(PyObject *module, PyObject *name)
+{
+    const ebm_device *found = NULL;
+    if (ebm__py_device(module, name, &found) < 0) return NULL;
+    return PyUnicode_FromString(found->model);
+}
+
 static PyObject *set_device(PyObject *module, PyObject *name)
 {
     ebm_py_state *state = ebm__py_state(module);
@@ -141,6 +148,8 @@ static PyMethodDef module_functions[] = {
     {"device", device, METH_NOARGS, "device($module, /)\n--\n\nThe device of what names none."},
     {"check_device", check_device, METH_O,
      "check_device($module, name, /)\n--\n\nThe name, of a device that can be used."},
+    {"device_model", device_model, METH_O,
+     "device_model($module, name, /)\n--\n\nWhat the maker of a card calls it."},
     {"set_device", set_device, METH_O, "set_device($module, name, /)\n--\n\nChange it."},
     {"precision", precision, METH_NOARGS,
      "precision($module, /)\n--\n\nHow products of float32 may be computed: 'ieee' or "

@@ -11,6 +11,7 @@
 typedef struct ebm_device ebm_device;
 struct ebm_device {
     const char *name;      /* "cpu" */
+    const char *model;     /* what the maker of a card calls it; of the CPU its name */
     bool host_memory;      /* data pointers can be read by the host */
     bool draws_in_regions; /* its regions can draw random numbers: ebm_draw */
     bool joins_kernels;    /* it has EBM_OP_REGIONS, and reductions of several arrays */

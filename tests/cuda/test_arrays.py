@@ -298,12 +298,43 @@ def test_cuda_array_interface(device):
     assert interface["data"] == (a._address + 4, False)
 
 
-def test_pytorch_on_the_card_both_ways(real_card, torch):
-    a = ebm.asarray(np.arange(6, dtype=np.float32).reshape(2, 3), device=real_card)
+@pytest.mark.gpu
+def test_pytorch_on_the_card_both_ways(torch):
+    a = ebm.asarray(np.arange(6, dtype=np.float32).reshape(2, 3), device="cuda")
     t = torch.from_dlpack(a * 2)
     assert t.is_cuda
     b = ebm.from_dlpack(t + 1)
     np.testing.assert_array_equal(b.numpy(), 2 * a.numpy() + 1)
+    interface = torch.as_tensor(a[:, 1:], device="cuda")
+    np.testing.assert_array_equal(interface.cpu().numpy(), a.numpy()[:, 1:])
+    np.testing.assert_array_equal(ebm.jit(np.exp)(t).numpy(), np.exp(2 * a).numpy())
+
+
+@pytest.mark.gpu
+def test_streams_of_others_wait_and_are_waited_for(torch):
+    """Long work on either side, handed over in the midst of it."""
+    x = torch.ones(1 << 22, device="cuda")
+    slow = ebm.jit(lambda x: ebm.repeat(lambda i, x: x + 1, 500, x))
+    for _ in range(5):
+        side = torch.cuda.Stream()
+        with torch.cuda.stream(side):
+            y = x.clone()
+            for _ in range(500):
+                y += 1
+            a = slow(ebm.from_dlpack(y))
+            back = torch.from_dlpack(a) + 1
+        side.synchronize()
+        assert torch.all(back == 1002)
+
+
+@pytest.mark.gpu
+def test_a_stream_of_a_second_card_is_waited_for_too(torch):
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    a = ebm.asarray(np.ones(8), device="cuda")
+    a.__dlpack__(stream=torch.cuda.Stream(device=1).cuda_stream)
+    with pytest.raises(DeviceError, match=r"got device \(2, 1\)"):
+        ebm.from_dlpack(torch.ones(2, device="cuda:1"))
 
 
 # ---- memory ----------------------------------------------------------------------------------

@@ -47,12 +47,11 @@ class Change(NamedTuple):
 
 
 def rows(kept):
-    """{(workload, system): row}."""
-    return {
-        (name, row["system"]): row
-        for name, part in kept["workloads"].items()
-        for row in part["rows"]
-    }
+    """{(workload, system): row}; on a device the workload is called "W1 cuda"."""
+    parts = dict(kept.get("workloads", {}))
+    for device, section in kept.get("devices", {}).items():
+        parts |= {f"{name} {device}": part for name, part in section["workloads"].items()}
+    return {(name, row["system"]): row for name, part in parts.items() for row in part["rows"]}
 
 
 def spread(seconds):

@@ -52,6 +52,7 @@ def child(name, workload, threads, sizes):
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever the system prints goes to standard error
     systems.set_threads(name, threads)
+    systems.use_device(name)
     base = resident_mib("VmRSS")
     run = systems.make(name, workload, **sizes)
     forget_peak()
@@ -61,10 +62,28 @@ def child(name, workload, threads, sizes):
         times = []
         while not times or (turn > 0 and sum(times) < SPELL):
             start = time.perf_counter()
-            run()
+            systems.finish(name, run())
             times.append(time.perf_counter() - start)
         reply = {"seconds": statistics.median(times), "peak_mib": resident_mib("VmHWM")}
         print(json.dumps(reply), file=answer, flush=True)
+
+
+def why_not(system):
+    """Why a system cannot compute on the device of this process; None if it can."""
+    process = Process(__file__, "--device", systems.name_of(system))
+    try:
+        process.read()
+    except RuntimeError as error:
+        return str(error).removeprefix("RuntimeError: ")
+    finally:
+        process.close()
+    return None
+
+
+def device_child(name):
+    """Answers if a system can use the device."""
+    systems.use_device(name)
+    print(json.dumps({}), flush=True)
 
 
 def peak_child(threads):
@@ -140,6 +159,7 @@ class Worker:
             json.dumps(sizes),
             # An empty compiler cache, so that the first call is a first call.
             TORCHINDUCTOR_CACHE_DIR=self.scratch.name,
+            XLA_PYTHON_CLIENT_PREALLOCATE="false",  # a card's memory is for all systems
         )
         try:
             self.info = self.process.read()
@@ -190,23 +210,28 @@ def start(wanted, workload, threads):
 
 def measure(wanted, workload, threads, repeat):
     """A row for each system that has the workload, in the order in which they are wanted; and
-    the multiply-add peak of each round: the clock of a machine changes.
+    the processors' multiply-add peak of each round, since the clock of a machine changes: none
+    on a device.
     """
     workers = list(start(wanted, workload, threads))
-    peak, peaks = Process(__file__, "--peak", threads), []
+    on_cpu = systems.device() == "cpu"
+    clocks = [Process(__file__, "--peak", threads)] if on_cpu else []
+    peaks = []
     try:
         for _ in range(repeat):
-            peaks.append(peak.ask())
+            peaks += [clock.ask() for clock in clocks]
             for worker in workers:
                 worker.call()
         return [worker.row() for worker in workers], peaks
     finally:
-        for process in (*workers, peak):
+        for process in (*workers, *clocks):
             process.close()
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "--peak":
         peak_child(int(sys.argv[2]))
+    elif sys.argv[1] == "--device":
+        device_child(sys.argv[2])
     else:
         child(sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4]))

@@ -8,6 +8,7 @@ neutral layouts of workloads.py are converted once, before the clock.
 """
 
 import numpy as np
+import systems
 import workloads
 
 import ebmlib as ebm
@@ -15,6 +16,24 @@ from ebmlib import functional as F
 from ebmlib import samplers
 
 VERSION = f"ebmlib {ebm.__version__}"
+
+
+# ---- devices ---------------------------------------------------------------------------------
+
+
+def there(arrays):
+    """Nested dictionaries of arrays on the device of the process; as they are on the CPU."""
+    if systems.device() == "cpu":
+        return arrays
+    if isinstance(arrays, dict):
+        return {name: there(a) for name, a in arrays.items()}
+    return ebm.asarray(arrays, device=systems.device())
+
+
+def finish(out):
+    """A copy to the host waits; what samplers and estimators return is there already."""
+    if isinstance(out, ebm.Array):
+        out.numpy()
 
 
 # ---- layouts ---------------------------------------------------------------------------------
@@ -155,6 +174,7 @@ class Workload:
         self.const = {k: a for k, a in arrays.items() if k not in changing}
         self.state = {k: arrays[k] for k in changing}
         self.state |= {f"{k}.adam": adam_start(arrays[k]) for k in self.trained}
+        self.const, self.state = there(self.const), there(self.state)
         self.key = ebm.random.key(0)
         self.calls = 0
         self.fast = ebm.jit(self.whole, donate_argnums=1)

@@ -1,6 +1,7 @@
 """The JSON of all figures: one machine, and a section for each program that measures.
 
-    {"machine": {...}, "workloads": {"W1": {...}, ...}, "micro": ..., "startup": ..., ...}
+    {"machine": {...}, "workloads": {"W1": {...}, ...}, "micro": ..., "startup": ..., ...,
+     "devices": {"cuda": {"card": "NVIDIA H100", "left_out": {...}, "workloads": {...}}}}
 
 A section carries the commit it was measured at. What is measured again replaces what is there;
 the rest of the file stays, so that a long run can be done in parts.
@@ -77,6 +78,14 @@ def begin(path, merge):
             raise SystemExit(f"{path} is of another machine: {old['machine']}")
         record = old
     return record
+
+
+def on_device(record, device, card):
+    """The record's section of a device; figures of two cards do not go into one file either."""
+    section = record.setdefault("devices", {}).setdefault(device, {"card": card})
+    if section["card"] != card:
+        raise SystemExit(f"its figures on {device} are of another card: {section['card']}")
+    return section
 
 
 def save(path, record):

@@ -138,6 +138,25 @@ def workload_table(name, part):
     return lines(head, rows)
 
 
+def device_table(parts):
+    """All systems on all workloads of a device."""
+    rows = []
+    for name, part in parts.items():
+        own = find(part["rows"], "ebmlib")
+        for row in part["rows"]:
+            rows.append(
+                [
+                    name,
+                    label(row["system"]),
+                    f"{median(row):.4g}",
+                    f"{min(row['seconds']):.4g}",
+                    f"{ratio(row, own):.2f}" if own else "-",
+                    f"{first_ms(row):.0f}",
+                ]
+            )
+    return lines(["", "system", "median s", "best s", "times ours", "first ms"], rows)
+
+
 def summary_row(name, part, isa, calls=None):
     """Ours on one workload, beside the goals; ``calls`` of startup.py, if there are some."""
     goal, rows = GOALS[name], part["rows"]
@@ -191,6 +210,23 @@ def distances(part):
     )
 
 
+def checks(parts):
+    """What was found before anything was timed."""
+    found = [f"{name} {distances(part)}" for name, part in parts.items() if part["check"]]
+    if not found:
+        return "Not checked: PyTorch is not installed."
+    return (
+        "Checked before anything was timed, with PyTorch's weights and random numbers: the "
+        f"largest relative distance of a result or a gradient is {', '.join(found)}."
+    )
+
+
+def versions(parts):
+    """Of all systems."""
+    found = {row["version"] for part in parts.values() for row in part["rows"]}
+    return f"{', '.join(sorted(found))}."
+
+
 # ---- pages -----------------------------------------------------------------------------------
 
 
@@ -206,15 +242,25 @@ def workload_pages(kept):
         "misses it."
     )
     yield summary_table(kept)
-    checks = [f"{name} {distances(part)}" for name, part in parts.items() if part["check"]]
-    yield (
-        "Checked before anything was timed, with PyTorch's weights and random numbers: the "
-        f"largest relative distance of a result or a gradient is {', '.join(checks)}."
-    )
+    yield checks(parts)
     for name, part in parts.items():
         yield workload_table(name, part)
-    versions = {row["version"] for part in parts.values() for row in part["rows"]}
-    yield f"{', '.join(sorted(versions))}."
+    yield versions(parts)
+
+
+def device_pages(device, section):
+    """All rows of a device, apart from those of the CPU."""
+    parts = dict(sorted(section["workloads"].items()))
+    yield (
+        f"## W1 to W8 on {device}: {section['card']}\n\n"
+        "Each call is waited for, and TF32 is off everywhere. There are no goals for a device."
+    )
+    yield device_table(parts)
+    yield checks(parts)
+    out = "; ".join(f"{label(name)}: {why}" for name, why in section["left_out"].items())
+    if out:
+        yield f"Not on this device: {out}."
+    yield versions(parts)
 
 
 def markdown(kept):
@@ -228,6 +274,8 @@ def markdown(kept):
     pages = ["# Results", where]
     if "workloads" in kept:
         pages += workload_pages(kept)
+    for device, section in kept.get("devices", {}).items():
+        pages += device_pages(device, section)
     for name in PROGRAMS:
         if name in kept:
             program = importlib.import_module(name)
@@ -237,6 +285,8 @@ def markdown(kept):
 
 def sections(kept):
     yield from kept.get("workloads", {}).values()
+    for section in kept.get("devices", {}).values():
+        yield from section["workloads"].values()
     yield from (kept[name] for name in PROGRAMS if name in kept)
 
 

@@ -1,9 +1,13 @@
-"""The systems that are compared: how each is found, loaded and told its threads.
+"""The systems that are compared: how each is found, loaded and told its threads and device.
 
 ``ebmlib`` is a workload's NumPy functions, compiled; ``sampler`` is the same work written with
 the library's networks, samplers and estimators. The others are the modules of opponents/, each
 with ``WORKLOADS`` {name: make}, where ``make()`` gives a zero-argument ``run()``, and perhaps
 ``VERSION``, ``set_threads(n)`` and ``check(name, case, noise)``. ``name@1`` has one processor.
+One that runs on a card has ``use_device(name)``, which raises a RuntimeError that says why it
+cannot, and ``finish(out)``, which waits for what a run put on it.
+
+The device is that of the process: EBMLIB_DEVICE, which makes it ebmlib's default too.
 """
 
 import importlib
@@ -28,6 +32,8 @@ LABELS = {"sampler": "ebmlib sampler", "compile": "torch.compile"}
 # All but torch.compile, whose first calls take minutes.
 USUAL = "sampler,ebmlib@1,torch,torch@1,jax,jax@1,torchebm,ebmkit,blackjax"
 ALL = f"{USUAL},compile"
+USUAL_THERE = "sampler,torch,jax"  # on a device, whose own programs use one thread
+ALL_THERE = f"{USUAL_THERE},compile"
 
 
 def name_of(system):
@@ -85,6 +91,31 @@ def alone(run):
 
 def version(name):
     return getattr(module(name), "VERSION", "")
+
+
+def device():
+    """Where everybody computes: "cpu", "cuda" or "cuda-host"."""
+    return os.environ.get("EBMLIB_DEVICE") or "cpu"
+
+
+def set_device(name):
+    """For this process and those that it starts, before ebmlib is imported."""
+    os.environ["EBMLIB_DEVICE"] = name
+
+
+def use_device(name):
+    """Before anything is computed: RuntimeError with the reason if a system cannot use it."""
+    if name in OURS or device() == "cpu":
+        return
+    use = getattr(module(name), "use_device", None)
+    if use is None or device() != "cuda":
+        raise RuntimeError(f"it is not written for {device()}")
+    use(device())
+
+
+def finish(name, out):
+    """Waits until what a run returned is there."""
+    getattr(module(name), "finish", lambda out: None)(out)
 
 
 def set_threads(name, threads):

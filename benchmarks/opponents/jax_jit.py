@@ -2,7 +2,8 @@
 
 Chains are lax.scan over noise drawn in one call, training state is donated,
 images are NHWC. XLA's CPU backend is slow on the gradient of a strided
-convolution (W5: 2.2 times), so those are written as patches times matrix.
+convolution (W5: 2.2 times), so those are written as patches times matrix;
+on a card convolutions are XLA's.
 """
 
 import jax
@@ -12,10 +13,20 @@ import optax
 import workloads
 
 VERSION = f"jax {jax.__version__}"
+ON_CARD = False
 
 
 def set_threads(n):
     """XLA sizes its pool by the CPUs this process may use (see bench.py)."""
+
+
+def use_device(name):
+    """A card; float32 is float32 there too. A run waits by itself."""
+    global ON_CARD
+    if jax.default_backend() != "gpu":
+        raise RuntimeError(f"JAX has no GPU backend: its devices are {jax.devices()}")
+    jax.config.update("jax_default_matmul_precision", "highest")
+    ON_CARD = True
 
 
 # ---------------------------------------------------------------- conversion
@@ -63,16 +74,21 @@ def lin(p, name, x):
 def conv(p, name, x, stride=1):
     """Convolution with padding 1 (0 for 1x1), NHWC and HWIO."""
     w, b = p[name + ".w"], p[name + ".b"]
+    if ON_CARD:
+        return xla_conv(x, w, stride, w.shape[0] // 2 if stride == 1 else 1) + b
     return (same_conv(x, w) if stride == 1 else patch_conv(x, w, stride)) + b
+
+
+def xla_conv(x, w, stride, pad):
+    return jax.lax.conv_general_dilated(
+        x, w, (stride,) * 2, [(pad, pad)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
 
 
 @jax.custom_vjp
 def same_conv(x, w):
     """Stride 1, sizes kept; the weight gradient is patches times matrix."""
-    pad = w.shape[0] // 2
-    return jax.lax.conv_general_dilated(
-        x, w, (1, 1), [(pad, pad)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    return xla_conv(x, w, 1, w.shape[0] // 2)
 
 
 def same_conv_backward(saved, dy):

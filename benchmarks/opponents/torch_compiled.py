@@ -15,6 +15,7 @@ from torch.func import grad, grad_and_value
 VERSION = eager.VERSION + ", inductor"
 UNROLL = 10
 set_threads = eager.set_threads
+use_device, finish = eager.use_device, eager.finish
 
 
 def compiled(f):

@@ -12,10 +12,28 @@ import torch.nn.functional as F
 import workloads
 
 VERSION = f"torch {torch.__version__}"
+DEVICE = "cpu"  # where tensors are made
 
 
 def set_threads(n):
     torch.set_num_threads(n)
+
+
+def use_device(name):
+    """A card; float32 is float32 there too, and cuDNN looks for its fastest algorithms."""
+    global DEVICE
+    if not torch.cuda.is_available():
+        lacks = "no driver or card" if torch.version.cuda else "it was built without CUDA"
+        raise RuntimeError(f"torch.cuda is not available: {lacks}")
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
+    DEVICE = name
+
+
+def finish(out):
+    if DEVICE != "cpu":
+        torch.cuda.synchronize()
 
 
 # ---------------------------------------------------------------- conversion
@@ -23,7 +41,7 @@ def set_threads(n):
 
 def tensor(a, channels_last=True):
     """NumPy -> tensor; 4-D arrays become channels_last if asked."""
-    t = torch.from_numpy(np.array(a))
+    t = torch.from_numpy(np.array(a)).to(DEVICE)
     channels_last = channels_last and t.dim() == 4
     return t.contiguous(memory_format=torch.channels_last) if channels_last else t
 
@@ -39,7 +57,7 @@ def arrays(tree, prefix=""):
         if isinstance(v, dict):
             out |= arrays(v, f"{prefix}{k}.")
         else:
-            out[prefix + k] = v.detach().contiguous().numpy()
+            out[prefix + k] = v.detach().contiguous().cpu().numpy()
     return out
 
 
@@ -48,11 +66,11 @@ def draw(spec):
     out = {}
     for name, (kind, shape) in spec.items():
         if kind == "normal":
-            out[name] = torch.randn(shape)
+            out[name] = torch.randn(shape, device=DEVICE)
         elif kind == "uniform":
-            out[name] = torch.rand(shape)
+            out[name] = torch.rand(shape, device=DEVICE)
         else:
-            out[name] = torch.randint(kind, shape)
+            out[name] = torch.randint(kind, shape, device=DEVICE)
     return out
 
 
@@ -214,7 +232,7 @@ def ritz(basis, images):
 
     basis [B, m, d], images [B, m, D] = J basis.
     """
-    eye = 1e-6 * torch.eye(basis.shape[1])
+    eye = 1e-6 * torch.eye(basis.shape[1], device=DEVICE)
     low = torch.linalg.cholesky(basis @ basis.mT + eye)
     inv = torch.linalg.inv(low)
     _, vecs = torch.linalg.eigh(inv @ (images @ images.mT) @ inv.mT)

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ebmlib import _core
+from ebmlib.errors import DeviceError
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 CHECK = """
@@ -203,3 +206,87 @@ def test_figures_of_two_machines_do_not_mix(tmp_path):
     assert done.returncode == 1
     assert "of another machine" in done.stderr
     assert run("-c", f"{begin}{path!r}, False)") == ""
+
+
+# ---- devices ---------------------------------------------------------------------------------
+
+
+def has_device(name: str) -> bool:
+    try:
+        _core.check_device(name)
+    except DeviceError:
+        return False
+    return True
+
+
+cuda_host = pytest.mark.skipif(not has_device("cuda-host"), reason="cuda-host is not built")
+
+
+@cuda_host
+def test_ours_are_checked_on_a_device(tmp_path):
+    pytest.importorskip("torch")
+    path = tmp_path / "new.json"
+    options = ["--device", "cuda-host", "--workloads", "W1,W3", "--json", str(path)]
+    lines = run(str(BENCHMARKS / "run.py"), *options).splitlines()
+    for name, line in zip(("W1", "W1", "W3", "W3"), lines, strict=False):
+        assert line.startswith(f"{name} ebmlib")
+        assert "agrees with torch" in line
+    assert lines[4:] == ["nothing is timed on cuda-host: it is the host"]
+    assert not path.exists()
+
+
+TIMED = """
+import os, sys
+sys.path.insert(0, {folder!r})
+import measuring, systems
+systems.set_device("cuda-host")
+worker = measuring.Worker("ebmlib", "W2", 1, batch=8, langevin_steps=2, train_steps=2)
+for _ in range(3):
+    worker.call()
+print(len(worker.row()["seconds"]), worker.row()["first"] > 0)
+worker.close()
+print(measuring.why_not("torch"))
+systems.set_device("cuda")
+print(measuring.why_not("torch"))
+"""
+
+
+@cuda_host
+def test_calls_on_a_device_are_timed_and_who_cannot_run_there_is_named():
+    torch = pytest.importorskip("torch")
+    out = run("-c", TIMED.format(folder=str(BENCHMARKS))).splitlines()
+    assert out[:2] == ["1 True", "it is not written for cuda-host"]
+    wanted = "None" if torch.cuda.is_available() else "torch.cuda is not available: "
+    assert out[2].startswith(wanted)
+
+
+def test_the_program_says_which_device_is_missing():
+    if has_device("cuda"):
+        pytest.skip("it is here")
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "run.py"), "--device", "cuda"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("--device cuda: device 'cuda': ")
+
+
+def test_the_report_has_a_section_of_its_own_for_a_device(tmp_path):
+    kept = record(1.0)
+    there = {**kept["workloads"]["W4"], "peaks": [], "commit": "def"}
+    there["rows"] = [row("ebmlib", [0.1] * 3), row("torch", [0.3] * 3)]
+    section = {
+        "card": "NVIDIA H100",
+        "left_out": {"jax": "JAX has no GPU backend: its devices are [CpuDevice(id=0)]"},
+        "workloads": {"W4": there},
+    }
+    paths = written(tmp_path, old=kept, new=kept | {"devices": {"cuda": section}})
+    before, page = (run(str(BENCHMARKS / "report.py"), path) for path in paths)
+    head, _, own = page.partition("## W1 to W8 on cuda: NVIDIA H100\n")
+    assert head.replace(", def of 2026-01-01", "").strip() == before.strip()
+    assert "| W4 | torch | 0.3 | 0.3 | 3.00 | 200 |" in own
+    assert "Not on this device: jax: JAX has no GPU backend" in own
+    assert "commit abc of 2026-01-01, def of 2026-01-01" in head
+    lines = run(str(BENCHMARKS / "compare.py"), paths[1], paths[1]).splitlines()
+    assert any(line.startswith("W4 cuda  ebmlib") for line in lines)

@@ -29,6 +29,9 @@ ebm_ref ebm__partial(ebm_graph *graph, const ebm_node *node, ebm_ref y, int32_t 
 /* ct * partial, where partial may be EBM_ONE or EBM_MINUS_ONE. */
 ebm_ref ebm__times(ebm_graph *graph, ebm_ref ct, ebm_ref partial);
 
+/* SHAPE if n places are more than an i32 tells apart (ops/index.c). */
+ebm_status ebm__expect_places(const ebm_candidate *c, int64_t n);
+
 /* LIN and MULTI: the cotangent of input i (a float) for the cotangent ct of the node. */
 typedef ebm_ref ebm_rule(ebm_graph *graph, const ebm_node *node, int32_t i, ebm_ref ct);
 #define LIN(id, n, family) ebm_rule ebm__rule_##id;

@@ -14,6 +14,13 @@ static ebm_status expect_indices(const ebm_candidate *c, int32_t i)
                     ebm_dtype_name(dtype));
 }
 
+ebm_status ebm__expect_places(const ebm_candidate *c, int64_t n)
+{
+    if (n <= INT32_MAX) return EBM_OK;
+    return ebm_fail(EBM_SHAPE, "%s: got %lld places, expected less than 2^31: they are i32",
+                    ebm_op_get(c->op)->name, (long long)n);
+}
+
 static ebm_status misfit(const ebm_candidate *c, const ebm_shape *a, const ebm_shape *b)
 {
     char ta[128], tb[128];
@@ -44,6 +51,7 @@ static ebm_status infer_scatter_add(const ebm_candidate *c, ebm_shape *shape, co
                         idx->rank, (long long)axis, v.rank, (long long)c->attr[1]);
     for (int32_t i = 0; i < idx->rank; i++)
         if (v.dim[axis + i] != idx->dim[i]) return misfit(c, &v, idx);
+    EBM_TRY(ebm__expect_places(c, ebm_shape_size(idx)));
     shape->rank = v.rank - idx->rank + 1;
     shape->dim[axis] = c->attr[1];
     for (int64_t i = axis + 1; i < shape->rank; i++) shape->dim[i] = v.dim[i - 1 + idx->rank];
@@ -61,7 +69,7 @@ static ebm_status infer_put(const ebm_candidate *c, ebm_dtype dtype, const ebm_s
         return misfit(c, x, &v);
     for (int32_t i = 1; i < x->rank; i++)
         if (x->dim[i] != v.dim[i]) return misfit(c, x, &v);
-    return EBM_OK;
+    return ebm__expect_places(c, idx->dim[0]);
 }
 
 static ebm_status infer_window_argmax(const ebm_candidate *c, ebm_dtype *dtype, ebm_shape *shape)
@@ -73,6 +81,7 @@ static ebm_status infer_window_argmax(const ebm_candidate *c, ebm_dtype *dtype, 
                         ebm_dtype_name(*dtype), ebm_shape_text(shape, text, sizeof text));
     }
     *dtype = EBM_I32;
+    EBM_TRY(ebm__expect_places(c, shape->dim[1] * shape->dim[2]));
     for (int i = 0; i < 2; i++) {
         int64_t size = c->attr[i], stride = c->attr[2 + i], pad = c->attr[4 + i];
         if (size < 1 || size > INT32_MAX || stride < 1 || pad < 0 || pad >= size)

@@ -125,7 +125,8 @@ static ebm_status infer_iota(const ebm_candidate *c, ebm_dtype *dtype, ebm_shape
     *dtype = (ebm_dtype)c->attr[0];
     *shape = ebm_shape_of((int32_t)c->attr[2], c->attr + 3);
     EBM_CHECK(c->attr[1] >= 0 && c->attr[1] < shape->rank);
-    if (ebm_dtype_is_float(*dtype) || *dtype == EBM_I32) return EBM_OK;
+    if (ebm_dtype_is_float(*dtype)) return EBM_OK;
+    if (*dtype == EBM_I32) return ebm__expect_places(c, shape->dim[c->attr[1]]);
     return ebm_fail(EBM_DTYPE, "iota: got element type %lld, expected a float type or i32",
                     (long long)c->attr[0]);
 }

@@ -42,6 +42,7 @@ ebm_status ebm__infer_reduce(const ebm_candidate *c, ebm_dtype *dtype, ebm_shape
     int32_t axis = (int32_t)c->attr[0];
     if (shape->dim[axis] == 0)
         return ebm_fail(EBM_SHAPE, "argmax: an empty axis has no maximum: axis %d", axis);
+    EBM_TRY(ebm__expect_places(c, shape->dim[axis]));
     for (int32_t i = axis; i + 1 < shape->rank; i++) shape->dim[i] = shape->dim[i + 1];
     shape->rank--;
     *dtype = EBM_I32;

@@ -8,7 +8,7 @@ ebm_status ebm__infer_sort(const ebm_candidate *c, ebm_dtype *dtype, ebm_shape *
     *shape = ebm_ref_shape(c->graph, c->in[0]);
     EBM_CHECK(c->op == EBM_OP_argsort && c->n_attr == 1);
     EBM_CHECK(c->attr[0] >= 0 && c->attr[0] < shape->rank);
-    return EBM_OK;
+    return ebm__expect_places(c, shape->dim[c->attr[0]]);
 }
 
 ebm_ref ebm_argsort(ebm_graph *g, ebm_ref x, int axis)

@@ -16,6 +16,7 @@ import pytest
 
 import ebmlib as ebm
 from ebmlib import _core, estimators, networks, samplers
+from ebmlib import functional as F
 from ebmlib.errors import DeviceError, ShapeError
 
 NAMES = ["gpu", "CPU", "", "cuda:0", "cuda:1", "cuda:99", "cuda ", "cuda\0", "cuda-host\0x"]
@@ -314,3 +315,23 @@ def test_offsets_beyond_2_to_the_31(device):
     assert producer.deleted == 1
     del values
     memory.close()
+
+
+PLACES = {
+    "argmax": lambda x, i: np.argmax(np.broadcast_to(x, (3, 2**31)), axis=1),
+    "argsort": lambda x, i: np.sort(np.broadcast_to(x, (2**31,))),
+    "window_argmax": lambda x, i: F.max_pool(np.broadcast_to(x, (1, 2**16, 2**15, 1)), 2),
+    "put": lambda x, i: F.put(
+        np.broadcast_to(x, (5, 1)), np.broadcast_to(i, (2**31,)), np.broadcast_to(x, (2**31, 1))
+    ),
+    "scatter_add": ebm.grad(lambda x, i: np.sum(x[np.broadcast_to(i, (2**31,))])),
+}
+
+
+@pytest.mark.parametrize("op", PLACES)
+@pytest.mark.parametrize("where", ["cpu", "device"])
+def test_more_places_than_an_i32_tells_apart(where, op, request):
+    name = request.getfixturevalue("device") if where == "device" else "cpu"
+    x, i = np.ones(1, np.float32), np.zeros(1, np.int32)
+    with pytest.raises(ShapeError, match=rf"{op}: got 2147483648 places, expected less"):
+        ebm.jit(PLACES[op], device=name)(x, i)

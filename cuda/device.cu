@@ -282,6 +282,7 @@ ebm_status cuda_sync(const ebm_device *)
         if (error != cudaSuccess) arrivals[turn].clear(); // what is lost goes nowhere later on
         deliver(turn);
     }
+    sender.used = fetcher.used = 0; // all copies are over
     CUDA_TRY(error, "run");
     ebm_cuda_fault fault = *context.fault;
     if (!fault.op) return EBM_OK;

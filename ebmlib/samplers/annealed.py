@@ -160,7 +160,9 @@ def annealed_importance_sampling(
     start = _Base(base, row)
     target, dtype = as_energy(energy, args)
     walk = _Annealing(made, start.energy, target, n_steps, dtype or start.dtype or _FLOAT64)
-    walk.device = device or _device_of(energy) or _device_of(base) or _core.device()
+    walk.device = device
+    if device is None:
+        walk.device = _device_of(energy) or _device_of(base) or _core.device()
     words = [random.fold_in(random.key(random_state), k) for k in range(5)]
     if getattr(made, "adapt", "none") == "paper":
         walk.find_sizes(start.sample(PILOT, words[0]), betas, words[1])

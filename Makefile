@@ -86,7 +86,8 @@ py-asan: .venv/test
 # threads and sizes of blocks, and what stands on them without.  More plans, a minute for 3,000 or so:
 #     python setup.py c_runner && EBMLIB_CUDA_HOST=build/c/devices/libebm-cuda-host.so python \
 #     setup.py cuda_host && PLAN_DEVICE=cuda-host PLAN_FUZZ=3000 build/c/runner plan_random_graphs
-CUDA_KERNELS = tests/ops/test_ops.py tests/ops/test_devices.py tests/ops/test_long.py tests/ops/test_random.py
+CUDA_KERNELS = tests/ops/test_ops.py tests/ops/test_devices.py tests/ops/test_long.py \
+	tests/ops/test_random.py tests/cuda/test_fusion.py tests/cuda/test_ulps.py
 CUDA_ABOVE = tests/ops tests/parity tests/python/test_networks.py tests/python/test_samplers.py \
 	tests/python/test_estimators.py
 CUDA_PYTEST = cd build/py-cuda && EBMLIB_TEST_DEVICE=cuda-host ASAN_OPTIONS=detect_leaks=0 \
@@ -103,7 +104,10 @@ py-cuda: cuda-host
 	EBMLIB_SANITIZE=address,undefined $(PY) setup.py -q c_runner
 	PLAN_DEVICE=cuda-host build/c-asan/runner plan_random
 	PLAN_DEVICE=cuda-host build/c-asan/runner guard
-	$(subst EBMLIB_TEST_DEVICE=cuda-host,,$(CUDA_PYTEST)) tests/cuda --ignore tests/cuda/test_shim.py
+	EBMLIB_CUDA_ORDER=2 EBMLIB_CUDA_BLOCK=256 PLAN_DEVICE=cuda-host PLAN_FUZZ=60 PLAN_FUZZ_FROM=60 \
+		build/c-asan/runner plan_random_graphs
+	$(subst EBMLIB_TEST_DEVICE=cuda-host,,$(CUDA_PYTEST)) tests/cuda \
+		$(addprefix --ignore tests/cuda/test_,shim.py fusion.py ulps.py)
 	$(CUDA_PYTEST) $(CUDA_KERNELS)
 	export EBMLIB_CUDA_ORDER=1 EBMLIB_CUDA_BLOCK=32; $(CUDA_PYTEST) $(CUDA_KERNELS) -k 'not along'
 	export EBMLIB_CUDA_ORDER=2 EBMLIB_CUDA_BLOCK=256; $(CUDA_PYTEST) $(CUDA_KERNELS) -k 'not along'

@@ -132,6 +132,22 @@ static void read_too_early()
     printf("%g after\n", (double)host[3]);
 }
 
+// A copy before the event is there, one behind it is not.
+static void waited_for_an_event()
+{
+    float host[N], before = -1, after = -1;
+    float *x = device_array(host);
+    cudaEvent_t event;
+    cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+    cudaMemcpyAsync(&before, x + 3, sizeof before, cudaMemcpyDeviceToHost, stream);
+    cudaEventRecord(event, stream);
+    cudaMemcpyAsync(&after, x + 5, sizeof after, cudaMemcpyDeviceToHost, stream);
+    cudaEventSynchronize(event);
+    printf("%g, %g, ", (double)before, (double)after);
+    cudaStreamSynchronize(stream);
+    printf("%g\n", (double)after);
+}
+
 static void wrong_direction()
 {
     float host[N];
@@ -198,6 +214,7 @@ int main(int argc, char **argv)
         {"barrier_where_none_was_promised", nullptr, barrier_where_none_was_promised},
         {"read_by_the_host", nullptr, read_by_the_host},
         {"read_too_early", nullptr, read_too_early},
+        {"waited_for_an_event", nullptr, waited_for_an_event},
         {"wrong_direction", nullptr, wrong_direction},
         {"freed_twice", nullptr, freed_twice},
         {"too_many_threads", nullptr, too_many_threads},

@@ -76,6 +76,7 @@ def test_a_mistake_ends_the_program(planted, name, message):
     ("name", "output"),
     [
         ("read_too_early", "-1 before, 3 after\n"),
+        ("waited_for_an_event", "3, -1, 5\n"),
         ("wrong_direction", "invalid argument\n"),
         ("freed_twice", "invalid argument\n"),
         ("synchronised_while_captured", "not permitted while a stream is captured\n"),

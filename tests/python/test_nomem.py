@@ -160,19 +160,24 @@ def resident():
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 @pytest.mark.parametrize("name", CALLS)
 def test_calls_leave_nothing_behind(name):
-    """After a warm-up a thousand calls (fewer of slow ones) hold no block more."""
+    """After a warm-up a thousand calls (fewer of slow ones) hold no block more, and no memory:
+    a leak grows in each of three rounds, the holes that tests before it have left in one.
+    """
     make, use = CALLS[name]
     times = 100 if "fit" in name or "estimator" in name or name.startswith("bind") else 1000
     thing = make()
     for _ in range(10):
         use(thing)
     gc.collect()
-    blocks, bytes_before = testing.alloc_live(), resident()
-    for _ in range(times):
-        use(thing)
-    gc.collect()
-    assert testing.alloc_live() == blocks
-    assert resident() - bytes_before < 4 << 20
+    blocks, grown = testing.alloc_live(), []
+    while len(grown) < 3 and not (grown and grown[-1] < 4 << 20):
+        bytes_before = resident()
+        for _ in range(times):
+            use(thing)
+        gc.collect()
+        assert testing.alloc_live() == blocks
+        grown.append(resident() - bytes_before)
+    assert min(grown) < 4 << 20
 
 
 def test_long_training_is_flat():

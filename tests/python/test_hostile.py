@@ -107,7 +107,7 @@ def test_sizes_that_overflow_are_refused(shape):
         ops.broadcast_to(graph, x, shape)
     with pytest.raises(ValueError, match="impossible shape"):
         _core.Graph().input("x", "f4", shape, False)
-    with pytest.raises(ValueError, match="impossible shape"):
+    with pytest.raises(ValueError, match=r"impossible shape|they are i32"):
         ops.iota(_core.Graph(), "i4", shape, 0)
 
 

@@ -238,7 +238,7 @@ CASES = [
         (
             lambda: F.one_hot(np.array([0, 1]), 2**40),
             ShapeError,
-            r"one_hot: iota: impossible shape \(2, 1099511627776\)",
+            r"one_hot: iota: got 1099511627776 places, expected less than 2\^31: they are i32",
         ),
         (
             lambda: F.one_hot(np.array([2**31]), 3),

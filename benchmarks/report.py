@@ -117,25 +117,33 @@ def against(value, goal, form="{:.2f}", smaller=False):
     return f"{'**' + text + '**' if missed else text} / {form.format(goal)}"
 
 
+def times(name, row, own):
+    """What each table of systems begins with."""
+    return [
+        name,
+        label(row["system"]),
+        f"{median(row):.4g}",
+        f"{min(row['seconds']):.4g}",
+        f"{ratio(row, own):.2f}" if own else "-",
+    ]
+
+
+TIMES = ["", "system", "median s", "best s", "times ours"]
+
+
 def workload_table(name, part):
     """All systems on one workload."""
-    rows = []
     own = find(part["rows"], "ebmlib")
-    for row in part["rows"]:
-        rows.append(
-            [
-                name,
-                label(row["system"]),
-                f"{median(row):.4g}",
-                f"{min(row['seconds']):.4g}",
-                f"{ratio(row, own):.2f}" if own else "-",
-                f"{share(row, name, part):.0f} %",
-                f"{first_ms(row):.0f}",
-                f"{memory(row):.0f}",
-            ]
-        )
-    head = ["", "system", "median s", "best s", "times ours", "of peak", "first ms", "MiB"]
-    return lines(head, rows)
+    rows = [
+        [
+            *times(name, row, own),
+            f"{share(row, name, part):.0f} %",
+            f"{first_ms(row):.0f}",
+            f"{memory(row):.0f}",
+        ]
+        for row in part["rows"]
+    ]
+    return lines([*TIMES, "of peak", "first ms", "MiB"], rows)
 
 
 def device_table(parts):
@@ -143,18 +151,8 @@ def device_table(parts):
     rows = []
     for name, part in parts.items():
         own = find(part["rows"], "ebmlib")
-        for row in part["rows"]:
-            rows.append(
-                [
-                    name,
-                    label(row["system"]),
-                    f"{median(row):.4g}",
-                    f"{min(row['seconds']):.4g}",
-                    f"{ratio(row, own):.2f}" if own else "-",
-                    f"{first_ms(row):.0f}",
-                ]
-            )
-    return lines(["", "system", "median s", "best s", "times ours", "first ms"], rows)
+        rows += [[*times(name, row, own), f"{first_ms(row):.0f}"] for row in part["rows"]]
+    return lines([*TIMES, "first ms"], rows)
 
 
 def summary_row(name, part, isa, calls=None):

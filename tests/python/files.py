@@ -116,3 +116,17 @@ def refused(path, data, *words):
     for word in words:
         assert word in message, message
     return message
+
+
+def try_mutants(good, times, rng, use):
+    """Letters of a network's template are changed at random, a few at a time: what is loaded
+    and used then is an error that is one of ours, or a network.
+    """
+    for _ in range(times):
+        letters = list(good["template"])
+        for place in rng.integers(0, len(letters), rng.integers(1, 4)):
+            letters[place] = "0123456789 %()[]{}-N+xabf\n"[rng.integers(26)]
+        try:
+            use(networks._network_from_json(good | {"template": "".join(letters)}))
+        except (ValueError, TypeError, NotImplementedError, IndexError, KeyError):
+            continue

@@ -404,8 +404,8 @@ static void forget(ebm_workspace *w)
     w->graph = NULL;
 }
 
-/* The second run in a row with the same pointers and precision is recorded, later ones are replayed.  Nobody is
- * polled meanwhile: a poll may wait for a lock whose owner waits for the device. */
+/* The second run in a row with the same pointers and precision is recorded, later ones are replayed.
+ * Nobody is polled meanwhile: a poll may wait for a lock whose owner waits for the device. */
 static ebm_status run_recorded(ebm_workspace *w)
 {
     const ebm_plan *plan = w->plan;

@@ -67,8 +67,8 @@ c-tsan: .venv/test
 	TSAN_OPTIONS="die_after_fork=0 atexit_sleep_ms=100" build/c-tsan/runner threads
 
 # The Python tests that reach furthest into the core, on an extension with sanitizers (of GCC, whose
-# runtime is preloaded, with that of C++, whose exceptions it wants to see).  The interpreter leaks of its own: blocks of the core are counted by the
-# tests, and leaks looked for by c-asan.
+# runtime is preloaded, with that of C++, whose exceptions it wants to see).  The interpreter leaks of
+# its own: blocks of the core are counted by the tests, and leaks looked for by c-asan.
 PY_ASAN = tests/python/test_border.py tests/python/test_hostile.py tests/python/test_nomem.py \
 	tests/python/test_networks.py tests/python/test_samplers.py tests/ops/test_every_row.py
 py-asan: .venv/test

@@ -37,7 +37,7 @@ enum {
     TAPS = 16,            /* taps of a slice of a sum, at most */
     TERMS_BYTES = WIDTH == 4 ? 512 : 1024, /* of a packed column of B: a panel stays in L1 */
     FEW_ROWS = 32,                         /* columns: not worth packing B */
-    NEAR_BYTES = 1 << 20,                  /* of a right operand that L2 holds */
+    NEAR_BYTES = 1 << 17, /* of a right operand: less than that is in L2 since its last use */
     DOT_TILE = 8,
     DOT_COLUMNS = 4,
     ENOUGH_TASKS = 16
@@ -355,6 +355,12 @@ static void column_targets(void **out, const job *work, const place *at, int64_t
 static int64_t tap_start(const ebm__dense_product *p, int64_t t)
 {
     return t / p->x.w.taps * p->b_tap_h + t % p->x.w.taps * p->b_tap_w;
+}
+
+/* The lines of each tap of B come after those of the tap before. */
+static bool taps_follow(const ebm__dense_product *p)
+{
+    return p->b_tap_w == p->x.depth * p->b_k && p->b_tap_h == p->x.w.taps * p->b_tap_w;
 }
 
 /* Rows of a dot tile, by the number of columns: all sums and one row of B fit in registers. */

@@ -377,78 +377,103 @@ static loop pair_of(int first, int second, bool right)
 
 /* ---- activations with their slopes ------------------------------------------------------- */
 
-/* Value and slope at x, each step rounded as ops/composite.c and graph/ops.def spell them: the bits
- * are those of the instructions alone. */
+/* Value and slope at x, whose first half is done, each step rounded as ops/composite.c and
+ * graph/ops.def spell them: the bits are those of the instructions alone. */
 typedef struct graph_of {
     ebm_vf32 value, slope;
 } graph_of;
 
-EBM_INLINE graph_of swish_at(ebm_vf32 x, ebm_vf32 k)
+EBM_INLINE graph_of swish_at(ebm_vf32 x, ebm_vf32 first, ebm_vf32 k)
 {
     (void)k;
-    ebm_vf32 s = ebm__sigmoid_f32(x), y = x * s;
+    ebm_vf32 s = ebm__sigmoid_last_f32(x, first), y = x * s;
     return (graph_of){y, s + y * (1.0f - s)};
 }
 
-EBM_INLINE graph_of tanh_at(ebm_vf32 x, ebm_vf32 k)
+EBM_INLINE graph_of tanh_at(ebm_vf32 x, ebm_vf32 first, ebm_vf32 k)
 {
     (void)k;
-    ebm_vf32 y = ebm__tanh_f32(x);
+    ebm_vf32 y = ebm__tanh_last_f32(x, first);
     return (graph_of){y, 1.0f - y * y};
 }
 
-EBM_INLINE graph_of softplus_at(ebm_vf32 x, ebm_vf32 k)
+EBM_INLINE graph_of softplus_at(ebm_vf32 x, ebm_vf32 first, ebm_vf32 k)
 {
+    (void)first;
     (void)k;
     return (graph_of){ebm__softplus_f32(x), ebm__sigmoid_f32(x)};
 }
 
-EBM_INLINE graph_of relu_at(ebm_vf32 x, ebm_vf32 k)
+EBM_INLINE graph_of relu_at(ebm_vf32 x, ebm_vf32 first, ebm_vf32 k)
 {
+    (void)first;
     (void)k;
     const ebm_vf32 zero = {0}, one = ebm__splat_f32(1);
     return (graph_of){ebm__maximum_f32(x, zero), ebm__select_f32(zero < x, one, zero)};
 }
 
-EBM_INLINE graph_of leaky_relu_at(ebm_vf32 x, ebm_vf32 k)
+EBM_INLINE graph_of leaky_relu_at(ebm_vf32 x, ebm_vf32 first, ebm_vf32 k)
 {
+    (void)first;
     ebm_vi32 above = (ebm_vf32){0} < x;
     return (graph_of){ebm__select_f32(above, x, x * k),
                       ebm__select_f32(above, ebm__splat_f32(1), k)};
 }
 
+/* For activations without a first half. */
+EBM_INLINE ebm_vf32 ebm__none_first_f32(ebm_vf32 x)
+{
+    return x;
+}
+
+/* Of how many elements the first half is taken before the last: with AVX-512 of many, elsewhere
+ * registers are too few for it to pay. */
+enum {
+    STRETCH_none = GROUP,
+    STRETCH_sigmoid = EBM_VECTOR == 64 ? 8 * GROUP : GROUP,
+    STRETCH_tanh = STRETCH_sigmoid
+};
+
 /* At x = a or a + b: d is the value, if it is kept, e the slope, or the slope times c. */
-#define ACTIVATION_LOOP(id, name, of_sum, keep, times)                                     \
+#define ACTIVATION_LOOP(id, half, name, of_sum, keep, times)                               \
     static void id##_##name(const operands *o)                                             \
     {                                                                                      \
+        _Alignas(EBM_VECTOR) float xs[STRETCH_##half], firsts[STRETCH_##half];             \
         const float *a = o->a, *b = o->b, *c = o->c;                                       \
         float *d = o->d, *e = o->e;                                                        \
-        const int64_t n = o->n, lanes = EBM_LANES;                                         \
+        const int64_t n = o->n, lanes = EBM_LANES, most = STRETCH_##half;                  \
         const int64_t sa = o->sa * lanes, sb = o->sb * lanes, sc = o->sc * lanes;          \
         const ebm_vf32 k = ebm__load_f32(o->k);                                            \
-        for (int64_t i = 0; i < n; i += lanes, a += sa, b += sb, c += sc) {                \
-            ebm_vf32 x = ebm__load_f32(a);                                                 \
-            if (of_sum) x = x + ebm__load_f32(b);                                          \
-            graph_of at = id##_at(x, k);                                                   \
-            if (times) at.slope = at.slope * ebm__load_f32(c);                             \
-            if (keep) ebm__store_f32(d + i, at.value);                                     \
-            ebm__store_f32(e + i, at.slope);                                               \
+        for (int64_t i = 0; i < n; i += most, d += most, e += most) {                      \
+            const int64_t m = most > GROUP && n - i < most ? n - i : most;                 \
+            for (int64_t j = 0; j < m; j += lanes, a += sa, b += sb) {                     \
+                ebm_vf32 x = ebm__load_f32(a);                                             \
+                if (of_sum) x = x + ebm__load_f32(b);                                      \
+                ebm__store_f32(xs + j, x);                                                 \
+                ebm__store_f32(firsts + j, ebm__##half##_first_f32(x));                    \
+            }                                                                              \
+            for (int64_t j = 0; j < m; j += lanes, c += sc) {                              \
+                graph_of at = id##_at(ebm__load_f32(xs + j), ebm__load_f32(firsts + j), k); \
+                if (times) at.slope = at.slope * ebm__load_f32(c);                         \
+                if (keep) ebm__store_f32(d + j, at.value);                                 \
+                ebm__store_f32(e + j, at.slope);                                           \
+            }                                                                              \
         }                                                                                  \
     }
-#define ACTIVATION(id)                             \
-    ACTIVATION_LOOP(id, slope, 0, 0, 0)            \
-    ACTIVATION_LOOP(id, slope_times, 0, 0, 1)      \
-    ACTIVATION_LOOP(id, both, 0, 1, 0)             \
-    ACTIVATION_LOOP(id, both_times, 0, 1, 1)       \
-    ACTIVATION_LOOP(id, sum_slope, 1, 0, 0)        \
-    ACTIVATION_LOOP(id, sum_slope_times, 1, 0, 1)  \
-    ACTIVATION_LOOP(id, sum_both, 1, 1, 0)         \
-    ACTIVATION_LOOP(id, sum_both_times, 1, 1, 1)
-ACTIVATION(swish)
-ACTIVATION(tanh)
-ACTIVATION(softplus)
-ACTIVATION(relu)
-ACTIVATION(leaky_relu)
+#define ACTIVATION(id, half)                             \
+    ACTIVATION_LOOP(id, half, slope, 0, 0, 0)            \
+    ACTIVATION_LOOP(id, half, slope_times, 0, 0, 1)      \
+    ACTIVATION_LOOP(id, half, both, 0, 1, 0)             \
+    ACTIVATION_LOOP(id, half, both_times, 0, 1, 1)       \
+    ACTIVATION_LOOP(id, half, sum_slope, 1, 0, 0)        \
+    ACTIVATION_LOOP(id, half, sum_slope_times, 1, 0, 1)  \
+    ACTIVATION_LOOP(id, half, sum_both, 1, 1, 0)         \
+    ACTIVATION_LOOP(id, half, sum_both_times, 1, 1, 1)
+ACTIVATION(swish, sigmoid)
+ACTIVATION(tanh, tanh)
+ACTIVATION(softplus, none)
+ACTIVATION(relu, none)
+ACTIVATION(leaky_relu, none)
 
 /* What an operand of a phrase is: x, a constant, or the result of one of its instructions. */
 enum { OF_X = -1, OF_ZERO = -2, OF_ONE = -3, OF_K = -4 };

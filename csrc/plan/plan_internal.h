@@ -7,6 +7,7 @@
  *                 store is a *vertex*: one kernel, an elementwise node, a copy, a loop
  *     fuse.c      elementwise vertices are joined to clusters; a cluster becomes one region
  *     schedule.c  clusters get positions; which outputs may be written where an input lies
+ *     lean.c      other positions, if less memory is alive then
  *     join.c      clusters of one program become one kernel, where the device has that
  *     emit.c      vertices become kernels and loops, stores get *buffers*
  *     memory.c    buffers get offsets in the arena by their lifetimes
@@ -388,6 +389,8 @@ ebm_status ebm__teams_find(ebm_plan *plan, ebm__compiler *c);
 
 /* schedule.c */
 ebm_status ebm__block_schedule(ebm__block *block);
+/* Gives the clusters other positions, if less memory is alive then. */
+ebm_status ebm__block_lean(ebm__block *block);
 
 /* join.c: when it is settled what must come before what, and before clusters have positions. */
 ebm_status ebm__block_join(ebm__block *block);

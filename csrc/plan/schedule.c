@@ -179,6 +179,7 @@ ebm_status ebm__block_schedule(ebm__block *b)
     EBM_TRY(settle_overwrites(b));
     if (b->c->fuse && b->c->device->joins_kernels) EBM_TRY(ebm__block_join(b));
     EBM_TRY(find_positions(b));
+    if (b->c->fuse) EBM_TRY(ebm__block_lean(b));
     EBM_TRY(find_width(b));
     find_last_reads(b);
     return EBM_OK;

@@ -205,6 +205,30 @@ TEST(plan_arena_is_shared)
     ebm_graph_free(g);
 }
 
+/* Down a chain and up again: the products of both, asked for from the first on, free their operands as
+ * soon as the way up has come by, not at its end. */
+TEST(plan_arena_is_lean)
+{
+    enum { LAYERS = 8, SIDE = 1024 };
+    ebm_graph *g = new_graph();
+    ebm_shape shape = EBM_DIMS(SIDE, SIDE);
+    ebm_ref down[LAYERS], out[LAYERS], y = ebm_graph_input(g, "x", EBM_F32, &shape);
+    for (int k = 0; k < LAYERS; k++) down[k] = y = ebm_cumsum(g, ebm_tanh(g, y), 0, false);
+    for (int k = LAYERS - 1; k >= 0; k--) {
+        y = ebm_cumsum(g, ebm_sin(g, y), 1, true);
+        out[k] = ebm_sum_all(g, ebm_mul(g, down[k], y));
+    }
+    ebm_plan *plan = make_plan(g, out, LAYERS, NULL, true);
+    CHECK(ebm_plan_arena_bytes(plan) < (LAYERS + 4) * SIDE * SIDE * sizeof(float));
+    ebm_plan_release(plan);
+    float *data = ebm__alloc(SIDE * SIDE, sizeof *data);
+    for (int i = 0; i < SIDE * SIDE; i++) data[i] = (float)(i % 11 - 5) * 0.1f;
+    void *in[] = {data};
+    check_planned(g, out, LAYERS, NULL, in);
+    ebm__free(data);
+    ebm_graph_free(g);
+}
+
 TEST(plan_none_by_environment)
 {
     ebm_graph *g = new_graph();

@@ -177,7 +177,7 @@ def extension_mb():
 
 
 def build_seconds():
-    """From the sources alone, in a folder of its own."""
+    """The extension from its sources alone, in a folder of its own."""
     root = systems.HERE.parent
     with tempfile.TemporaryDirectory() as folder:
         for name in ("csrc", "ebmlib"):
@@ -188,7 +188,8 @@ def build_seconds():
         shutil.copy(root / "LICENSE", folder)
         start = time.perf_counter()
         command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
-        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        without = {**os.environ, "EBMLIB_CUDA": "0"}  # the card's library is another one
+        subprocess.run(command, cwd=folder, env=without, check=True, stdout=subprocess.DEVNULL)
         return time.perf_counter() - start
 
 

@@ -182,53 +182,6 @@ TEST(plan_empty_arrays)
     ebm_graph_free(g);
 }
 
-/* ---- memory -------------------------------------------------------------------------------------- */
-
-TEST(plan_arena_is_shared)
-{
-    ebm_graph *g = new_graph();
-    ebm_shape shape = EBM_DIMS(64, 64);
-    ebm_ref x = ebm_graph_input(g, "x", EBM_F32, &shape), y = x;
-    for (int k = 0; k < 20; k++)
-        y = ebm_cumsum(g, ebm_tanh(g, ebm_cumsum(g, y, 0, false)), 1, true);
-    ebm_plan *plan = make_plan(g, &y, 1, NULL, true), *none = make_plan(g, &y, 1, NULL, false);
-    CHECK(ebm_plan_n_kernels(plan) == 60);
-    CHECK(ebm_plan_arena_bytes(plan) <= 2 * 64 * 64 * 4);
-    CHECK(ebm_plan_arena_bytes(none) >= 60 * 64 * 64 * 4);
-    ebm_plan_release(plan);
-    ebm_plan_release(none);
-    float *data = ebm__alloc(64 * 64, sizeof *data);
-    for (int i = 0; i < 64 * 64; i++) data[i] = (float)(i % 11) - 5;
-    void *in[] = {data};
-    check_planned(g, &y, 1, NULL, in);
-    ebm__free(data);
-    ebm_graph_free(g);
-}
-
-/* Down a chain and up again: the products of both, asked for from the first on, free their operands as
- * soon as the way up has come by, not at its end. */
-TEST(plan_arena_is_lean)
-{
-    enum { LAYERS = 8, SIDE = 1024 };
-    ebm_graph *g = new_graph();
-    ebm_shape shape = EBM_DIMS(SIDE, SIDE);
-    ebm_ref down[LAYERS], out[LAYERS], y = ebm_graph_input(g, "x", EBM_F32, &shape);
-    for (int k = 0; k < LAYERS; k++) down[k] = y = ebm_cumsum(g, ebm_tanh(g, y), 0, false);
-    for (int k = LAYERS - 1; k >= 0; k--) {
-        y = ebm_cumsum(g, ebm_sin(g, y), 1, true);
-        out[k] = ebm_sum_all(g, ebm_mul(g, down[k], y));
-    }
-    ebm_plan *plan = make_plan(g, out, LAYERS, NULL, true);
-    CHECK(ebm_plan_arena_bytes(plan) < (LAYERS + 4) * SIDE * SIDE * sizeof(float));
-    ebm_plan_release(plan);
-    float *data = ebm__alloc(SIDE * SIDE, sizeof *data);
-    for (int i = 0; i < SIDE * SIDE; i++) data[i] = (float)(i % 11 - 5) * 0.1f;
-    void *in[] = {data};
-    check_planned(g, out, LAYERS, NULL, in);
-    ebm__free(data);
-    ebm_graph_free(g);
-}
-
 TEST(plan_none_by_environment)
 {
     ebm_graph *g = new_graph();
@@ -673,7 +626,7 @@ TEST(plan_repeat_twins)
     ebm_graph_free(g);
 }
 
-/* ---- threads, polling, memory failures ----------------------------------------------------------- */
+/* ---- threads, polling ---------------------------------------------------------------------------- */
 
 typedef struct shared_plan {
     ebm_plan *plan;
@@ -773,39 +726,5 @@ TEST(plan_cancel)
     CHECK(asked == 2);
     ebm_workspace_free(workspace);
     ebm_plan_release(plan);
-    ebm_graph_free(g);
-}
-
-TEST(plan_without_memory)
-{
-    ebm_graph *g = new_graph();
-    ebm_shape square = EBM_DIMS(4, 4);
-    ebm_ref x = ebm_graph_input(g, "x", EBM_F32, &square), i, c, last, stacked;
-    ebm_ref y = ebm_tanh(g, ebm_matmul(g, x, ebm_transpose(g, x)));
-    ebm_graph *body = ebm_repeat_open(g, 3, &y, 1, NULL, 0, &i, &c, NULL);
-    ebm_ref next = ebm_mul(body, c, ebm_cast(body, i, EBM_F32));
-    next = ebm_sub(body, next, ebm_exp(body, ebm_lift(body, g, x)));
-    ebm_repeat_close(body, &next, &c, 1, false, &last, &stacked);
-    ebm_ref out[] = {last, ebm_sum(g, stacked, 1, false), ebm_grad(g, ebm_sum_all(g, last), x)};
-    CHECK_OK(ebm_graph_status(g));
-    int64_t before = ebm__alloc_live();
-    ebm_plan_options options = {.device = ebm_device_cpu(),
-                                .fuse = true,
-                                .alias = (int32_t[]){0, -1, -1}};
-    bool done = false;
-    for (int64_t n = 0; !done; n++) {
-        ebm_plan *plan = NULL;
-        ebm_workspace *workspace = NULL;
-        ebm__alloc_fail_after(n);
-        ebm_status status = ebm_plan_new(&plan, g, out, 3, &options);
-        if (status == EBM_OK) status = ebm_workspace_new(&workspace, plan);
-        done = status == EBM_OK;
-        ebm__alloc_fail_after(-1);
-        CHECK(done || status == EBM_NOMEM);
-        ebm_workspace_free(workspace);
-        ebm_plan_release(plan);
-        CHECK(ebm__alloc_live() == before);
-        CHECK(n < 100000);
-    }
     ebm_graph_free(g);
 }

@@ -6,11 +6,6 @@
 
 /* ---- buffers ----------------------------------------------------------------------------------- */
 
-static int64_t store_bytes(const ebm__store *store)
-{
-    return store->size * (int64_t)ebm_dtype_size(store->dtype);
-}
-
 /* A new buffer in the arena of the block that gets what is emitted. */
 static ebm_status new_buffer(ebm__block *b, int32_t *out, int64_t bytes)
 {
@@ -25,7 +20,7 @@ static ebm_status place_store(ebm__block *b, ebm__store *store)
         store->place.buffer = b->target[store->out].buffer;
         return EBM_OK;
     }
-    return new_buffer(b, &store->place.buffer, store_bytes(store));
+    return new_buffer(b, &store->place.buffer, ebm__store_bytes(store));
 }
 
 /* The store's buffer is the arena's, and nothing needs it after what is emitted now. */
@@ -516,7 +511,7 @@ static ebm_status bind_stacked(ebm__block *b, loop_draft *l, int32_t k)
     ebm__store *store = &b->store[r->store + r->body.n_carry + k];
     int32_t moving;
     EBM_TRY(place_store(b, store));
-    EBM_TRY(ebm__cursor_add(b->c, &moving, store->place, store_bytes(store) / r->body.n));
+    EBM_TRY(ebm__cursor_add(b->c, &moving, store->place, ebm__store_bytes(store) / r->body.n));
     l->outs[l->body.n_out] = r->body.ys[k];
     l->target[l->body.n_out++] = (ebm__target){.buffer = moving, .input = -1};
     return EBM_OK;

@@ -40,7 +40,7 @@ static int32_t position_of(ebm__block *b, int32_t vertex)
 static int64_t bytes_of(const ebm__block *b, int32_t store)
 {
     const ebm__store *s = &b->store[store];
-    return s->vertex < 0 || s->out >= 0 ? 0 : s->size * (int64_t)ebm_dtype_size(s->dtype);
+    return s->vertex < 0 || s->out >= 0 ? 0 : ebm__store_bytes(s);
 }
 
 /* Called with a position and a number of its list; pairs come in the same order each time. */
@@ -108,21 +108,14 @@ static ebm_status lean_init(lean *l, ebm__block *b)
     l->willing = ebm__pool_alloc(pool, l->n, sizeof *l->willing);
     l->taken = ebm__pool_alloc(pool, l->n, sizeof *l->taken);
     l->order = ebm__pool_alloc(pool, l->n, sizeof *l->order);
-    return l->made && l->waits && l->unread && l->willing && l->taken && l->order ? EBM_OK
-                                                                                  : EBM_NOMEM;
-}
-
-/* Every store is to be made and read. */
-static void begin(lean *l)
-{
-    ebm__block *b = l->b;
-    l->alive = l->peak = 0;
-    memset(l->made, 0, (size_t)l->n * sizeof *l->made);
-    memset(l->unread, 0, (size_t)b->n_store * sizeof *l->unread);
+    if (!l->made || !l->waits || !l->unread || !l->willing || !l->taken || !l->order)
+        return EBM_NOMEM;
+    for (int32_t i = 0; i < l->after.start[l->n]; i++) l->waits[l->after.at[i]]++;
     for (int32_t i = 0; i < l->reads.start[l->n]; i++) l->unread[l->reads.at[i]]++;
     for (int32_t s = 0; s < b->n_store; s++)
-        if (l->unread[s] > 0 || (b->store[s].kept && bytes_of(b, s) > 0))
+        if (bytes_of(b, s) > 0 && (l->unread[s] > 0 || b->store[s].kept))
             l->made[position_of(b, b->store[s].vertex)] += bytes_of(b, s);
+    return EBM_OK;
 }
 
 /* Bytes that nothing needs once cluster p has run. */
@@ -145,12 +138,14 @@ static void run(lean *l, int32_t p)
         l->unread[l->reads.at[i]]--;
 }
 
-/* The most bytes alive at once in the order as it is. */
+/* The most bytes alive at once in the order as it is.  Then everything is to be read again. */
 static int64_t peak_as_is(lean *l)
 {
-    begin(l);
     for (int32_t p = 0; p < l->n; p++) run(l, p);
-    return l->peak;
+    for (int32_t i = 0; i < l->reads.start[l->n]; i++) l->unread[l->reads.at[i]]++;
+    int64_t peak = l->peak;
+    l->alive = l->peak = 0;
+    return peak;
 }
 
 static void ask(lean *l, int32_t p)
@@ -179,8 +174,6 @@ static void ask_others(lean *l, int32_t p)
 /* Fills order; the peak in it. */
 static int64_t find_order(lean *l)
 {
-    begin(l);
-    for (int32_t i = 0; i < l->after.start[l->n]; i++) l->waits[l->after.at[i]]++;
     for (int32_t k = 0, next = 0; k < l->n; k++) {
         int32_t p;
         if (l->n_willing > 0) {

@@ -226,6 +226,11 @@ typedef struct ebm__store {
     int32_t first_reader, n_reader;
 } ebm__store;
 
+static inline int64_t ebm__store_bytes(const ebm__store *store)
+{
+    return store->size * (int64_t)ebm_dtype_size(store->dtype);
+}
+
 typedef enum ebm__vertex_kind {
     EBM__KERNEL,  /* a node with a kernel of its own */
     EBM__ELEMENT, /* an elementwise node, part of a region */
